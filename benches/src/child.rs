@@ -1,0 +1,130 @@
+//! Measuring in a process of its own: the harness starts itself with a hidden command, the child measures inside itself and prints one
+//! record. Both ends of that are here.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use treewarden::Walker;
+
+use crate::Result;
+use crate::measure::{Record, parse_record};
+use crate::{ours, peers, redb_rows, sqlite_rows};
+
+/// Random lookups of one run.
+const LOOKUPS: usize = 200_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    OursFirst,
+    OursAgainFd,
+    OursAgainJwalk,
+    OursOpen,
+    OursReadAll,
+    OursLookup,
+    Walkdir,
+    Jwalk,
+    RedbFirst,
+    RedbAgain,
+    RedbReadAll,
+    RedbLookup,
+    SqliteFirst,
+    SqliteAgain,
+    SqliteReadAll,
+    SqliteLookup,
+}
+
+impl Task {
+    const ALL: [Task; 16] = [
+        Task::OursFirst,
+        Task::OursAgainFd,
+        Task::OursAgainJwalk,
+        Task::OursOpen,
+        Task::OursReadAll,
+        Task::OursLookup,
+        Task::Walkdir,
+        Task::Jwalk,
+        Task::RedbFirst,
+        Task::RedbAgain,
+        Task::RedbReadAll,
+        Task::RedbLookup,
+        Task::SqliteFirst,
+        Task::SqliteAgain,
+        Task::SqliteReadAll,
+        Task::SqliteLookup,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Task::OursFirst => "ours-first",
+            Task::OursAgainFd => "ours-again-fd",
+            Task::OursAgainJwalk => "ours-again-jwalk",
+            Task::OursOpen => "ours-open",
+            Task::OursReadAll => "ours-read-all",
+            Task::OursLookup => "ours-lookup",
+            Task::Walkdir => "walkdir",
+            Task::Jwalk => "jwalk",
+            Task::RedbFirst => "redb-first",
+            Task::RedbAgain => "redb-again",
+            Task::RedbReadAll => "redb-read-all",
+            Task::RedbLookup => "redb-lookup",
+            Task::SqliteFirst => "sqlite-first",
+            Task::SqliteAgain => "sqlite-again",
+            Task::SqliteReadAll => "sqlite-read-all",
+            Task::SqliteLookup => "sqlite-lookup",
+        }
+    }
+
+    fn measure(self, db: &Path, dir: &Path, threads: usize) -> Result<Record> {
+        match self {
+            Task::OursFirst => ours::first(db, dir, threads),
+            Task::OursAgainFd => ours::again(db, threads, Walker::Fd),
+            Task::OursAgainJwalk => ours::again(db, threads, Walker::Jwalk),
+            Task::OursOpen => ours::open(db),
+            Task::OursReadAll => ours::read_all(db),
+            Task::OursLookup => ours::lookup(db, LOOKUPS),
+            Task::Walkdir => peers::walkdir(dir),
+            Task::Jwalk => peers::jwalk(dir, threads),
+            Task::RedbFirst => redb_rows::first(db, dir, threads),
+            Task::RedbAgain => redb_rows::again(db, dir, threads),
+            Task::RedbReadAll => redb_rows::read_all(db),
+            Task::RedbLookup => redb_rows::lookup(db, LOOKUPS),
+            Task::SqliteFirst => sqlite_rows::first(db, dir, threads),
+            Task::SqliteAgain => sqlite_rows::again(db, dir, threads),
+            Task::SqliteReadAll => sqlite_rows::read_all(db),
+            Task::SqliteLookup => sqlite_rows::lookup(db, LOOKUPS),
+        }
+    }
+}
+
+/// The harness's end: runs the task in a fresh process.
+pub(crate) fn measure(task: Task, db: &Path, dir: &Path, threads: usize) -> Result<Record> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["child", task.name()])
+        .args([db, dir])
+        .arg(threads.to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the child process failed: {}", output.status).into());
+    }
+    parse_record(&output.stdout)
+}
+
+/// The child's end.
+pub(crate) fn run(name: &str, db: &Path, dir: &Path, threads: usize) -> Result<()> {
+    let task = Task::ALL
+        .into_iter()
+        .find(|task| task.name() == name)
+        .ok_or_else(|| format!("unknown task `{name}`"))?;
+    let record = task
+        .measure(db, dir, threads)
+        .map_err(|error| format!("{name}: {error}"))?;
+    // A figure that this system does not tell is left out: JSON has no NaN.
+    let record: Record = record
+        .into_iter()
+        .filter(|(_, value)| value.is_finite())
+        .collect();
+    println!("{}", serde_json::to_string(&record)?);
+    Ok(())
+}

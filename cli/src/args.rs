@@ -1,0 +1,324 @@
+//! The command line as it is typed: verbs, flags and their help. Decides nothing and touches no
+//! file.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use treewarden::{Compare, IgnoreRules, Walker};
+
+const EXIT_CODES: &str = "\
+Addresses are ROOT/relative/path, as `treewarden ls` prints them.
+Exit codes: 0 ok, 1 error, 2 wrong usage, 3 done but something was unreadable, unavailable or held.";
+
+/// Keeps the state of every file in one or many directory trees, and tells what changed
+#[derive(Parser)]
+#[command(name = "treewarden", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// State file [default: treewarden/state.tw in the user's data directory]
+    #[arg(long, global = true, value_name = "FILE", env = "TREEWARDEN_DB", hide_env_values = true)]
+    pub(crate) db: Option<PathBuf>,
+
+    /// Print one JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// No progress and no messages but errors; `scan` then reports only roots that need attention
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Look at directories and record what changed
+    Scan(ScanArgs),
+    /// List the roots
+    Roots,
+    /// Add, remove or move a root
+    #[command(subcommand)]
+    Root(RootCommand),
+    /// List files and symlinks, in path order
+    Ls(LsArgs),
+    /// Sum up files, directories and bytes
+    Du(DuArgs),
+    /// Tell all that is known about one path, and why
+    Explain {
+        /// The path as ROOT/relative/path
+        #[arg(value_name = "ROOT/PATH")]
+        address: OsString,
+    },
+    /// List what changed, oldest first
+    Changes {
+        /// Only changes after this seq
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        since: u64,
+    },
+    /// List the scans that were made, newest first
+    History {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show the state file and its roots at a glance
+    Status,
+    /// Compare the disk with the recorded state; changes nothing
+    Verify(VerifyArgs),
+    /// Make the state file as small as it can be
+    Compact,
+    /// Salvage a damaged state file into a new one; the damaged one is kept beside it
+    Rebuild,
+}
+
+#[derive(Args)]
+pub(crate) struct ScanArgs {
+    /// Directories; one that is not yet a root becomes one, one inside a root is scanned as a part
+    /// of it. Without any, all roots are scanned
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+
+    /// Name of the new root [default: the last component of DIR]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Take no shortcut, and read the content again where hashes are kept
+    #[arg(long)]
+    pub(crate) full: bool,
+
+    #[command(flatten)]
+    pub(crate) root: RootFlags,
+
+    /// How to walk: over directory descriptors (fd) or by path (jwalk)
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = WalkerName::Auto)]
+    pub(crate) walker: WalkerName,
+
+    /// Threads to walk and hash with [default: one per processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Believe that files are gone even when they are more than half of a root
+    #[arg(long)]
+    pub(crate) accept_missing: bool,
+}
+
+// What a root is told to do with its files; lasting, on an existing root what is given replaces
+// what was set. No doc comment: clap would take it for the description of each verb that has these
+// flags.
+#[derive(Args)]
+pub(crate) struct RootFlags {
+    /// Keep a content hash of the root's files (lasting)
+    #[arg(long)]
+    pub(crate) hash: bool,
+
+    /// Gitignore pattern of what to leave out; may be repeated (lasting, replaces the root's
+    /// patterns)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) ignore: Vec<String>,
+
+    /// Leave out hidden, temporary and backup files (lasting, replaces the root's patterns)
+    #[arg(long)]
+    pub(crate) junk: bool,
+}
+
+impl RootFlags {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.hash && !self.junk && self.ignore.is_empty()
+    }
+
+    /// The ignore rules that were asked for, `None` when none were.
+    pub(crate) fn rules(&self) -> treewarden::Result<Option<IgnoreRules>> {
+        if !self.junk && self.ignore.is_empty() {
+            return Ok(None);
+        }
+        let mut rules = if self.junk { IgnoreRules::junk() } else { IgnoreRules::none() };
+        for pattern in &self.ignore {
+            rules = rules.with(pattern.as_str())?;
+        }
+        Ok(Some(rules))
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RootCommand {
+    /// Register a directory without scanning it
+    Add(RootAddArgs),
+    /// Forget a root and all that is known about its files; the files stay as they are
+    Remove {
+        /// Name of the root
+        name: String,
+    },
+    /// Say that the same tree now lies elsewhere; all its state is kept
+    Move {
+        /// Name of the root
+        name: String,
+        /// Where it lies now
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct RootAddArgs {
+    /// Name of the root, the first part of the addresses of its files
+    pub(crate) name: String,
+
+    /// The directory
+    pub(crate) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) root: RootFlags,
+
+    /// What "unchanged" means [default: chosen by the file system]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) compare: Option<CompareName>,
+}
+
+#[derive(Args)]
+pub(crate) struct LsArgs {
+    /// Only what lies here
+    #[arg(value_name = "ROOT[/PREFIX]")]
+    pub(crate) prefix: Option<OsString>,
+
+    /// Only paths that match, relative to the prefix; `*` stays within a directory, `**` does not
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) glob: Option<String>,
+
+    /// List the missing files instead
+    #[arg(long)]
+    pub(crate) missing: bool,
+
+    /// List directories too
+    #[arg(long)]
+    pub(crate) dirs: bool,
+
+    /// Show kind, size in bytes and time of modification (UTC)
+    #[arg(long, short)]
+    pub(crate) long: bool,
+
+    /// Print the exact bytes of each path, ended by NUL
+    #[arg(short = '0', long = "print0", conflicts_with = "long")]
+    pub(crate) print0: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DuArgs {
+    /// Where to sum up [default: every root]
+    #[arg(value_name = "ROOT[/PREFIX]")]
+    pub(crate) prefix: Option<OsString>,
+
+    /// How many levels of directories below it get a line of their own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) depth: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// Name of the root [default: every root]
+    #[arg(value_name = "ROOT")]
+    pub(crate) root: Option<String>,
+
+    /// Read the content too, where hashes are kept
+    #[arg(long)]
+    pub(crate) content: bool,
+}
+
+/// A walker as it is named on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum WalkerName {
+    Auto,
+    Fd,
+    Jwalk,
+}
+
+impl From<WalkerName> for Walker {
+    fn from(name: WalkerName) -> Walker {
+        match name {
+            WalkerName::Auto => Walker::Auto,
+            WalkerName::Fd => Walker::Fd,
+            WalkerName::Jwalk => Walker::Jwalk,
+        }
+    }
+}
+
+/// A way to compare as it is named on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum CompareName {
+    Auto,
+    Full,
+    #[value(alias = "no-inode")]
+    NoInode,
+    #[value(alias = "no-ctime")]
+    NoCtime,
+    #[value(alias = "size-mtime")]
+    SizeMtime,
+}
+
+impl From<CompareName> for Compare {
+    fn from(name: CompareName) -> Compare {
+        match name {
+            CompareName::Auto => Compare::Auto,
+            CompareName::Full => Compare::Full,
+            CompareName::NoInode => Compare::NoInode,
+            CompareName::NoCtime => Compare::NoCtime,
+            CompareName::SizeMtime => Compare::SizeMtime,
+        }
+    }
+}
+
+impl Cli {
+    /// Reads the command line; ends the process with code 2 when it makes no sense, with 0 after
+    /// help or version.
+    pub(crate) fn read() -> Cli {
+        let cli = Cli::parse();
+        if let Some(message) = cli.contradiction() {
+            Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
+        cli
+    }
+
+    /// What clap cannot see by itself: rules across a verb's arguments and the global ones.
+    fn contradiction(&self) -> Option<&'static str> {
+        match &self.command {
+            Command::Scan(args) if args.name.is_some() && args.dirs.len() != 1 => {
+                Some("'--name' names one new root: give exactly one DIR with it")
+            }
+            Command::Ls(args) if args.print0 && self.json => {
+                Some("'--print0' cannot be used with '--json'")
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn contradictions_are_found() {
+        let cases: [(&[&str], bool); 6] = [
+            (&["scan"], false),
+            (&["scan", "a", "--name", "n"], false),
+            (&["scan", "a", "b", "--name", "n"], true),
+            (&["scan", "--name", "n"], true),
+            (&["ls", "-0"], false),
+            (&["--json", "ls", "-0"], true),
+        ];
+        for (words, contradicts) in cases {
+            let line = std::iter::once("treewarden").chain(words.iter().copied());
+            let cli = Cli::try_parse_from(line).expect("clap sees nothing wrong with it");
+            assert_eq!(cli.contradiction().is_some(), contradicts, "{words:?}");
+        }
+    }
+}

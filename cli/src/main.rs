@@ -1,0 +1,66 @@
+//! The `treewarden` program: thin over the engine of the same name.
+//!
+//! Data goes to standard output, progress and messages to standard error. The exit code is 0 when
+//! all is well, 1 after an error, 2 for wrong usage, 3 when the work is done but something was
+//! unreadable, unavailable or held. Nothing about files is decided here: what two surfaces of
+//! Treewarden need lives in the engine.
+
+mod address;
+mod args;
+mod changes;
+mod du;
+mod explain;
+mod failure;
+mod history;
+mod json;
+mod list;
+mod output;
+mod progress;
+mod report;
+mod root;
+mod scan;
+mod state;
+mod status;
+mod target;
+mod text;
+mod upkeep;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::args::{Cli, Command};
+use crate::failure::{Failure, Outcome};
+use crate::output::Out;
+use crate::state::StateFile;
+
+fn main() -> ExitCode {
+    // Ctrl-C keeps its default meaning, the end of the process: the state file survives a kill at
+    // any instant, and a scan that was cut off has published nothing.
+    let cli = Cli::read();
+    match run(&cli) {
+        Ok(outcome) => outcome.exit_code(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    let state = StateFile::locate(cli.db.as_deref())?;
+    let mut out = Out::new(cli.json, cli.quiet);
+    let outcome = match &cli.command {
+        Command::Scan(args) => scan::run(&state, args, &mut out),
+        Command::Roots => root::list(&state, &mut out),
+        Command::Root(command) => root::run(&state, command, &mut out),
+        Command::Ls(args) => list::run(&state, args, &mut out),
+        Command::Du(args) => du::run(&state, args, &mut out),
+        Command::Explain { address } => explain::run(&state, address, &mut out),
+        Command::Changes { since } => changes::run(&state, *since, &mut out),
+        Command::History { limit } => history::run(&state, *limit, &mut out),
+        Command::Status => status::run(&state, &mut out),
+        Command::Verify(args) => verify::run(&state, args, &mut out),
+        Command::Compact => upkeep::compact(&state, &mut out),
+        Command::Rebuild => upkeep::rebuild(&state, &mut out),
+    }?;
+    out.flush()?;
+    Ok(outcome)
+}

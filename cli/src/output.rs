@@ -1,0 +1,90 @@
+//! What a command writes: data on standard output, in one locked and buffered piece; messages on
+//! standard error.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use serde::Serialize;
+
+use crate::text::printable;
+
+/// Standard output for data, standard error for messages.
+pub(crate) struct Out {
+    data: BufWriter<StdoutLock<'static>>,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Out {
+    pub(crate) fn new(json: bool, quiet: bool) -> Out {
+        Out { data: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), json, quiet }
+    }
+
+    /// Writes one JSON object on a line of its own.
+    pub(crate) fn object(&mut self, object: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.data, object)?;
+        self.data.write_all(b"\n")
+    }
+
+    /// Writes rows in columns, two spaces apart; those in `right` stand at the right of their
+    /// column.
+    pub(crate) fn table(
+        &mut self,
+        indent: usize,
+        right: &[usize],
+        rows: &[Vec<String>],
+    ) -> io::Result<()> {
+        let mut widths: Vec<usize> = Vec::new();
+        for row in rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in rows {
+            let mut line = " ".repeat(indent);
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+                let is_last = column + 1 == row.len();
+                if right.contains(&column) {
+                    line.push_str(&padding);
+                }
+                line.push_str(cell);
+                if !is_last && !right.contains(&column) {
+                    line.push_str(&padding);
+                }
+                if !is_last {
+                    line.push_str("  ");
+                }
+            }
+            writeln!(self.data, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is known as `label   text` lines; a line without label goes on with the one
+    /// above it.
+    pub(crate) fn sheet(&mut self, lines: &[(&str, String)]) -> io::Result<()> {
+        for (label, text) in lines {
+            writeln!(self.data, "  {label:<11} {text}")?;
+        }
+        Ok(())
+    }
+
+    /// Tells the user on standard error what was done.
+    pub(crate) fn notice(&self, text: &str) {
+        if !self.quiet {
+            // A closed standard error is no reason to stop the work.
+            let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.data.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.data.flush()
+    }
+}

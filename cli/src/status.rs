@@ -1,0 +1,127 @@
+//! `treewarden status`: the state file and its roots at a glance.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use treewarden::{Durability, Status};
+
+use crate::address::os_bytes;
+use crate::failure::{Failure, Outcome};
+use crate::json::{self, RootLine, hash_name};
+use crate::output::Out;
+use crate::root;
+use crate::state::StateFile;
+use crate::text::{self, count, counted, printable, size};
+
+#[derive(Serialize)]
+struct StatusLine<'a> {
+    path: Cow<'a, str>,
+    database_id: &'a str,
+    format_version: u32,
+    seq: u64,
+    file_bytes: u64,
+    journal_first_seq: u64,
+    journal_last_seq: u64,
+    files: u64,
+    dirs: u64,
+    bytes: u64,
+    missing: u64,
+    durability: &'static str,
+    cursors: BTreeMap<&'a str, u64>,
+    roots: Vec<RootLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_b64: Option<String>,
+}
+
+/// What a root is doing badly is told, but the exit code is 0: the status itself is complete.
+pub(crate) fn run(state: &StateFile, out: &mut Out) -> Result<Outcome, Failure> {
+    let status = state.open_to_read()?.status()?;
+    if out.json {
+        print_json(&status, out)?;
+    } else {
+        print(&status, out)?;
+    }
+    Ok(Outcome::Complete)
+}
+
+fn print_json(status: &Status, out: &mut Out) -> io::Result<()> {
+    let (path, path_b64) = json::path(os_bytes(status.path.as_os_str()));
+    out.object(&StatusLine {
+        path,
+        database_id: &status.database_id,
+        format_version: status.format_version,
+        seq: status.seq,
+        file_bytes: status.file_bytes,
+        journal_first_seq: status.journal_first_seq,
+        journal_last_seq: status.journal_last_seq,
+        files: status.totals.files,
+        dirs: status.totals.dirs,
+        bytes: status.totals.bytes,
+        missing: status.missing,
+        durability: durability(status.durability),
+        cursors: status.cursors.iter().map(|(name, seq)| (name.as_str(), *seq)).collect(),
+        roots: status.roots.iter().map(RootLine::new).collect(),
+        path_b64,
+    })
+}
+
+fn print(status: &Status, out: &mut Out) -> io::Result<()> {
+    let totals = &status.totals;
+    writeln!(out, "{}", text::path(&status.path))?;
+    let mut lines = vec![
+        (
+            "file",
+            format!(
+                "{}, format {}, {}",
+                size(status.file_bytes),
+                status.format_version,
+                durability(status.durability)
+            ),
+        ),
+        ("database", status.database_id.clone()),
+        ("seq", format!("{}, changes kept since {}", status.seq, status.journal_first_seq)),
+        (
+            "entries",
+            format!(
+                "{} in {}, {}; {} missing",
+                counted(totals.files, "file", "files"),
+                counted(totals.dirs, "directory", "directories"),
+                size(totals.bytes),
+                count(status.missing)
+            ),
+        ),
+    ];
+    for (name, seq) in &status.cursors {
+        lines.push(("cursor", format!("{} at {seq}", printable(name))));
+    }
+    out.sheet(&lines)?;
+    if status.roots.is_empty() {
+        return writeln!(out, "\nno roots yet: `treewarden scan DIR` makes one of DIR");
+    }
+    writeln!(out, "\nroots")?;
+    let mut rows = root::rows(&status.roots);
+    for (row, root) in rows.iter_mut().zip(&status.roots) {
+        row.push(format!(
+            "({}, compare {}, hash {})",
+            printable(&root.fs_type),
+            root.compare.name(),
+            hash_name(root.content_hash)
+        ));
+    }
+    out.table(2, &[2, 3], &rows)?;
+    for root in &status.roots {
+        if let Some(trouble) = root::trouble(root) {
+            writeln!(out, "  {}: {trouble}", printable(&root.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Durable => "durable",
+        Durability::Relaxed => "relaxed",
+    }
+}

@@ -1,0 +1,212 @@
+//! Reading the journal: an iterator over changes, and named cursors whose place is durable.
+
+
+use crate::commit::{Engine, StateOp, Task};
+use crate::entry::Kind;
+use crate::error::{Error, Result};
+use crate::journal::{Change, Token};
+use crate::path;
+use crate::store::Rows;
+use crate::warden::Warden;
+
+/// Every change after a seq, oldest first, up to the commit that was the last when it was asked for.
+/// It reads a consistent view: nothing that happens meanwhile disturbs it.
+#[derive(Debug)]
+pub struct Changes {
+    rows: Rows,
+    place: (u64, u32),
+    last: u64,
+    row: std::vec::IntoIter<Change>,
+    files_only: bool,
+    done: bool,
+}
+
+impl Changes {
+    pub(crate) fn since(engine: &Engine, since: u64) -> Result<Self> {
+        let rows = engine.store.rows()?;
+        let counters = rows.counters()?;
+        if since < counters.journal_floor {
+            return Err(Error::reset(
+                format!("the journal goes back to {}, not to {since}", counters.journal_floor),
+                counters.seq,
+            ));
+        }
+        if since > counters.seq {
+            return Err(Error::reset(
+                format!("the journal has come to {}, not to {since}", counters.seq),
+                counters.seq,
+            ));
+        }
+        Ok(Self {
+            rows,
+            place: (since.saturating_add(1), 0),
+            last: counters.seq,
+            row: Vec::new().into_iter(),
+            files_only: false,
+            done: false,
+        })
+    }
+
+    pub(crate) fn since_token(engine: &Engine, token: &Token) -> Result<Self> {
+        if token.database != engine.database {
+            return Err(Error::reset("the token belongs to another database", engine.load().seq()));
+        }
+        Self::since(engine, token.seq)
+    }
+
+    /// Leaves out directories.
+    #[must_use]
+    pub fn files_only(mut self) -> Self {
+        self.files_only = true;
+        self
+    }
+
+    /// Returns the commit up to which this iterator goes: where to continue when it has ended.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.last
+    }
+
+    /// Reads the next row; false at the end.
+    fn fill(&mut self) -> Result<bool> {
+        let mut changes = Vec::new();
+        match self.rows.journal_row(self.place, &mut changes)? {
+            Some(next) => {
+                self.place = next;
+                self.row = changes.into_iter();
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Result<Change>;
+
+    fn next(&mut self) -> Option<Result<Change>> {
+        loop {
+            if let Some(change) = self.row.next() {
+                if self.files_only && change.entry_kind == Kind::Dir {
+                    continue;
+                }
+                return Some(Ok(change));
+            }
+            if self.done {
+                return None;
+            }
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => self.done = true,
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// A named place in the journal that survives restarts. What has been read counts as read only when
+/// it is acknowledged: a consumer that is killed in between reads it again.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    warden: Warden,
+    name: String,
+}
+
+impl Cursor {
+    pub(crate) fn new(warden: &Warden, name: &str) -> Result<Self> {
+        path::check_name("cursor", name)?;
+        Ok(Self { warden: warden.clone(), name: name.to_owned() })
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the seq up to which changes have been acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub fn position(&self) -> Result<u64> {
+        Ok(self.warden.engine().store.rows()?.cursor(&self.name)?.unwrap_or(0))
+    }
+
+    /// Reads the changes after the cursor: whole commits, until there are at least `changes_max`
+    /// (0 counts as 1) or the journal ends.
+    ///
+    /// # Errors
+    ///
+    /// `Reset` when the journal no longer reaches back to the cursor: read the snapshot, then
+    /// advance the cursor to [`Error::restart_seq`].
+    pub fn read(&self, changes_max: usize) -> Result<Delivery> {
+        let since = self.position()?;
+        let mut source = Changes::since(self.warden.engine(), since)?;
+        let mut changes: Vec<Change> = Vec::new();
+        let mut upto = source.last_seq();
+        while let Some(change) = source.next() {
+            let change = change?;
+            if let Some(last) = changes.last()
+                && last.seq != change.seq
+                && changes.len() >= changes_max.max(1)
+            {
+                upto = last.seq;
+                break;
+            }
+            changes.push(change);
+        }
+        Ok(Delivery { cursor: self.clone(), changes, upto })
+    }
+
+    /// Moves the cursor forward without reading, for example after a `Reset`.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when it is further already.
+    pub fn advance(&self, seq: u64) -> Result<u64> {
+        let step = StateOp::Advance { cursor: self.name.clone(), seq };
+        self.warden.engine().submit(Task::State(vec![step]))
+    }
+}
+
+/// What a cursor has read and not yet acknowledged.
+#[derive(Debug)]
+#[must_use = "a delivery that is not acknowledged comes again"]
+pub struct Delivery {
+    cursor: Cursor,
+    changes: Vec<Change>,
+    upto: u64,
+}
+
+impl Delivery {
+    /// Returns the changes, oldest first.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Returns the commit up to which this goes: what to advance the cursor to, here or in a
+    /// [`crate::Batch`].
+    #[must_use]
+    pub fn upto(&self) -> u64 {
+        self.upto
+    }
+
+    /// Acknowledges: advances the cursor durably. Returns the seq of that commit, or, when there was
+    /// nothing new, the place where the cursor is already.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when another consumer of the same name was faster.
+    pub fn ack(self) -> Result<u64> {
+        if self.changes.is_empty() && self.cursor.position()? == self.upto {
+            return Ok(self.upto);
+        }
+        self.cursor.advance(self.upto)
+    }
+}
+

@@ -1,0 +1,160 @@
+//! The walker over directory descriptors: a rayon task for each directory, opened relative to its
+//! parent and never through a symlink. Tasks lie on the heap, so depth costs no stack; the number
+//! of open descriptors is bounded, and beyond the bound a directory is reached again from the root.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::{Scope, ThreadPool};
+use rustix::io::Errno;
+
+use crate::path;
+use crate::sys;
+
+use super::walk::{Child, Context, Seen, Start, Visit, Walk};
+
+/// Descriptors that pending tasks may hold at most, whatever the process is allowed.
+const HELD_MAX: usize = 512;
+/// Names between two looks at the cancel token.
+const CANCEL_EVERY: usize = 256;
+
+/// Walks with the threads of `pool`.
+pub(crate) struct FdWalk {
+    pub(crate) pool: Arc<ThreadPool>,
+}
+
+/// An open directory whose children are still to be visited.
+struct Dir {
+    fd: OwnedFd,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Task {
+    path: Vec<u8>,
+    parent: Option<Arc<Dir>>,
+    parent_dev: u64,
+    child: Child,
+    only: Option<Vec<u8>>,
+}
+
+struct Shared<'a> {
+    context: &'a Context,
+    held: Arc<AtomicUsize>,
+    held_max: usize,
+}
+
+impl Walk for FdWalk {
+    fn walk(&self, context: &Arc<Context>, start: Start) {
+        let allowed = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 4;
+        let shared = Shared {
+            context,
+            held: Arc::default(),
+            held_max: allowed.clamp(1, HELD_MAX),
+        };
+        let id = start.node.head.node;
+        let is_mount = start.node.head.is_mount;
+        let task = Task {
+            parent: None,
+            // A walk that starts at a mount point finds it as it was.
+            parent_dev: if start.path.is_empty() { context.root_dev } else { start_dev(context, &start.path, is_mount) },
+            path: start.path,
+            child: Child { old: Some(start.node), id },
+            only: start.only,
+        };
+        let shared = &shared;
+        self.pool.scope(|scope| visit(scope, shared, task));
+    }
+}
+
+/// The device of the directory above the start of a subtree walk.
+pub(crate) fn start_dev(context: &Context, path: &[u8], was_mount: bool) -> u64 {
+    let (parent, _) = path::split_last(path);
+    let dev = sys::open_dir_below(&context.root_fd, parent).and_then(sys::look_fd).map(|look| look.dev);
+    dev.unwrap_or(if was_mount { 0 } else { context.root_dev })
+}
+
+fn visit<'s>(scope: &Scope<'s>, shared: &'s Shared<'s>, task: Task) {
+    let context = shared.context;
+    if context.tally.is_cancelled() {
+        return;
+    }
+    let Task { path, parent, parent_dev, child, only } = task;
+    let fd = match open(context, &path, parent.as_deref()) {
+        Ok(fd) => fd,
+        Err(error) => return unopened(context, &path, parent.as_deref(), &child, error),
+    };
+    // The parent's descriptor is closed as soon as its last child is open.
+    drop(parent);
+    let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, only) else { return };
+    let mut children = Vec::new();
+    let mut countdown = CANCEL_EVERY;
+    let mut cancelled = false;
+    let listed = sys::list(&fd, |name, hint| {
+        countdown -= 1;
+        if countdown == 0 {
+            countdown = CANCEL_EVERY;
+            cancelled = context.tally.is_cancelled();
+        }
+        if let Seen::Descend(child) = visit.entry(context, fd.as_fd(), name, hint) {
+            children.push((Box::<[u8]>::from(name.to_bytes()), child));
+        }
+        !cancelled
+    });
+    if let Err(error) = listed {
+        context.tally.io_error("list", visit.path(), error);
+    }
+    let dev = visit.dev;
+    let path = visit.path().to_vec();
+    visit.finish(context, fd.as_fd(), listed.is_ok() && !cancelled);
+    if children.is_empty() || cancelled {
+        return;
+    }
+    let held = shared.held.fetch_add(1, Ordering::Relaxed);
+    let dir = Arc::new(Dir { fd, held: Arc::clone(&shared.held) });
+    for (name, child) in children {
+        let task = Task {
+            path: path::join(&path, &name),
+            parent: (held < shared.held_max).then(|| Arc::clone(&dir)),
+            parent_dev: dev,
+            child,
+            only: None,
+        };
+        scope.spawn(move |scope| self::visit(scope, shared, task));
+    }
+}
+
+fn open(context: &Context, path: &[u8], parent: Option<&Dir>) -> Result<OwnedFd, Errno> {
+    match parent {
+        Some(dir) => sys::open_dir_at(&dir.fd, sys::c_name(path::split_last(path).1)?.as_c_str()),
+        None => sys::open_dir_below(&context.root_fd, path),
+    }
+}
+
+/// A directory that cannot be opened keeps its last state; a new one becomes an entry without
+/// content. One that is gone, or no directory any more, is for the next scan: its parent's listing
+/// is older than this.
+fn unopened(context: &Context, path: &[u8], parent: Option<&Dir>, child: &Child, error: Errno) {
+    if matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) && !path.is_empty() {
+        return;
+    }
+    context.tally.io_error("open", path, error);
+    if child.old.is_some() {
+        return;
+    }
+    let Ok(name) = sys::c_name(path::split_last(path).1) else { return };
+    let look = match parent {
+        Some(dir) => sys::look_at(&dir.fd, &name),
+        None => sys::open_dir_below(&context.root_fd, path::split_last(path).0)
+            .and_then(|dir| sys::look_at(dir, &name)),
+    };
+    if let Some(stat) = look.ok().and_then(|look| look.stat) {
+        context.push_unread(path.to_vec(), child.id, stat);
+    }
+}

@@ -1,0 +1,563 @@
+//! Looking at one directory and comparing it with what is known: the part that both walkers share.
+//! A walker lists names and hands them in one by one; a known directory is compared entry by entry
+//! against its packed page and only differences are kept, so a directory of a million files is
+//! streamed (design, section 4 rules 1, 2, 4, 7, 8, 9).
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use crate::clock::Clock;
+use crate::entry::{Compare, Kind, Stat};
+use crate::error::ErrorKind;
+use crate::ignore::Ignorer;
+use crate::path;
+use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE, Slot, pack};
+use crate::sys::{self, Hint, Look};
+
+use super::report::Tally;
+
+/// Everything that all threads of one walk share.
+pub(crate) struct Context {
+    pub(crate) root_fd: OwnedFd,
+    pub(crate) root_dev: u64,
+    pub(crate) compare: Compare,
+    /// Take up new inode numbers and ctimes silently: the root was moved to another file system.
+    pub(crate) adopt: bool,
+    pub(crate) keeps_hashes: bool,
+    pub(crate) full: bool,
+    pub(crate) accept_missing: bool,
+    pub(crate) ignorer: Ignorer,
+    /// The rules are those that every known entry was held against.
+    pub(crate) rules_unchanged: bool,
+    /// Directories of other roots, relative to this one.
+    pub(crate) nested: Vec<Vec<u8>>,
+    /// Directory and first bytes of the name of the engine's own files, when they lie in this root.
+    pub(crate) own_files: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) tick_ns: i64,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Arc<AtomicU64>,
+    pub(crate) tally: Tally,
+    pub(crate) found: Mutex<Vec<Found>>,
+}
+
+/// Where a walk starts.
+pub(crate) struct Start {
+    /// A known directory, relative to the root.
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: Arc<DirNode>,
+    /// Look at this name in it alone, and below.
+    pub(crate) only: Option<Vec<u8>>,
+}
+
+/// The small interface of a walker.
+pub(crate) trait Walk: Send + Sync {
+    /// Visits every directory from `start` on; what differs ends up in `context.found`.
+    fn walk(&self, context: &Arc<Context>, start: Start);
+}
+
+/// How an entry of a known directory differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// No such name before, or another file under it.
+    Added,
+    /// The same file, changed.
+    Modified,
+    /// The same, but its content must be read before one can say so.
+    Recheck,
+    /// The same; only what identifies it is taken up anew.
+    Refreshed,
+}
+
+/// One directory in which something differs.
+pub(crate) struct Found {
+    pub(crate) path: Vec<u8>,
+    /// Facts of the directory where they differ or are new.
+    pub(crate) head: Option<Head>,
+    pub(crate) content: Content,
+    /// What stood in its place before, when it is another directory under a known name.
+    pub(crate) replaced: Option<Arc<DirNode>>,
+    /// Some entry was changed too recently to be trusted.
+    pub(crate) racy: bool,
+}
+
+pub(crate) enum Content {
+    /// A directory that was not known: all of its entries, packed.
+    New(Vec<Vec<u8>>),
+    /// A known directory: what differs.
+    Known { fresh: Vec<(Record, Fresh)>, lost: Vec<Box<[u8]>>, ignored: Vec<Box<[u8]>> },
+}
+
+/// A subdirectory to visit next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Child {
+    pub(crate) old: Option<Arc<DirNode>>,
+    /// Id for a directory that is new.
+    pub(crate) id: u64,
+}
+
+/// What a listed name turned out to be.
+pub(crate) enum Seen {
+    Nothing,
+    Descend(Child),
+}
+
+/// A directory being visited.
+pub(crate) struct Visit {
+    path: Vec<u8>,
+    pub(crate) dev: u64,
+    old: Option<Arc<DirNode>>,
+    head: Option<Head>,
+    replaced: Option<Arc<DirNode>>,
+    only: Option<Vec<u8>>,
+    /// One bit for each known entry, page after page.
+    seen: Vec<u64>,
+    page_starts: Vec<u32>,
+    records: Vec<Record>,
+    fresh: Vec<(Record, Fresh)>,
+    lost: Vec<Box<[u8]>>,
+    ignored: Vec<Box<[u8]>>,
+    racy: bool,
+    now_ns: i64,
+    has_own_files: bool,
+    files: u64,
+    bytes: u64,
+    special: u64,
+    unchanged: u64,
+}
+
+impl Context {
+    pub(crate) fn is_racy(&self, stat: &Stat, now_ns: i64) -> bool {
+        let time = if self.compare.trusts_ctime() { stat.ctime_ns } else { stat.mtime_ns };
+        now_ns.saturating_sub(time).saturating_abs() < self.tick_ns
+    }
+
+    fn take_ids(&self, count: u64) -> u64 {
+        self.ids.fetch_add(count, Ordering::Relaxed)
+    }
+
+    fn push(&self, found: Found) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+    }
+
+    /// A new directory that could not be opened still is an entry.
+    pub(crate) fn push_unread(&self, path: Vec<u8>, id: u64, stat: Stat) {
+        let head = Head { stat, is_unread: true, seq: SEQ_OF_PAGE, ..Head::empty(id, id) };
+        self.push(Found {
+            path,
+            head: Some(head),
+            content: Content::New(Vec::new()),
+            replaced: None,
+            racy: false,
+        });
+    }
+}
+
+impl Visit {
+    /// Begins the visit of an open directory. `None` when it must not be entered: a mount point
+    /// that is gone keeps what was below it.
+    pub(crate) fn begin(
+        context: &Context,
+        path: Vec<u8>,
+        fd: impl AsFd,
+        parent_dev: u64,
+        child: Child,
+        only: Option<Vec<u8>>,
+    ) -> Option<Self> {
+        let look = match sys::look_fd(fd) {
+            Ok(look) => look,
+            Err(error) => {
+                context.tally.io_error("examine", &path, error);
+                return None;
+            }
+        };
+        let stat = look.stat?;
+        let is_mount = look.dev != parent_dev;
+        let mut old = child.old;
+        let mut replaced = None;
+        if let Some(node) = &old {
+            let head = &node.head;
+            if head.is_mount && !is_mount && !context.accept_missing && !context.adopt {
+                let why = "a file system was mounted here and is not any more; what was below it is kept";
+                context.tally.error(&path, ErrorKind::Unavailable, format!("cannot trust `{}`: {why}", super::report::shown("", &path)));
+                return None;
+            }
+            let other = context.compare.trusts_inode()
+                && !context.adopt
+                && head.stat.inode != 0
+                && head.stat.inode != stat.inode;
+            if other && !path.is_empty() {
+                replaced = old.take();
+            } else if head.is_unread {
+                old = None;
+            }
+        }
+        let id = match (&old, &replaced) {
+            (Some(node), _) => node.head.node,
+            (None, Some(_)) => context.take_ids(1),
+            (None, None) => child.id,
+        };
+        let head = match &old {
+            None => Some(Head { stat, is_mount, seq: SEQ_OF_PAGE, ..Head::empty(id, id) }),
+            Some(node) => {
+                let now = Head { stat, is_mount, ..node.head };
+                differs(context, &node.head, &now).then_some(now)
+            }
+        };
+        let mut page_starts = Vec::new();
+        let mut count = 0u32;
+        for page in old.iter().flat_map(|node| node.pages.iter()) {
+            page_starts.push(count);
+            count += page.view().len() as u32;
+        }
+        let has_own_files = context.own_files.as_ref().is_some_and(|(dir, _)| *dir == path);
+        Some(Self {
+            path,
+            dev: look.dev,
+            old,
+            head: head.filter(|_| only.is_none()),
+            replaced,
+            only,
+            seen: vec![0; (count as usize).div_ceil(64)],
+            page_starts,
+            records: Vec::new(),
+            fresh: Vec::new(),
+            lost: Vec::new(),
+            ignored: Vec::new(),
+            racy: false,
+            now_ns: context.clock.now_ns(),
+            has_own_files,
+            files: 0,
+            bytes: 0,
+            special: 0,
+            unchanged: 0,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Takes up one name of the listing.
+    pub(crate) fn entry(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, hint: Hint) -> Seen {
+        let name = c_name.to_bytes();
+        if self.only.as_ref().is_some_and(|only| only != name) {
+            return Seen::Nothing;
+        }
+        let known = self.known(name);
+        if let Some((number, _)) = known {
+            self.mark(number);
+        }
+        if hint == Hint::Special {
+            self.special += 1;
+            return self.not_an_entry(known.is_some(), name);
+        }
+        if self.has_own_files && self.is_own_file(context, name) {
+            return self.drop_known(known.is_some(), name);
+        }
+        let mut look = None;
+        let is_dir = match hint {
+            Hint::Dir => true,
+            Hint::Leaf => false,
+            Hint::Unknown | Hint::Special => match self.look(context, &fd, c_name) {
+                Some(seen) => {
+                    look = Some(seen);
+                    seen.stat.is_some_and(|s| s.kind == Kind::Dir)
+                }
+                None => return Seen::Nothing,
+            },
+        };
+        if self.is_ignored(context, name, is_dir, known.is_some()) {
+            return self.drop_known(known.is_some(), name);
+        }
+        if is_dir {
+            return self.directory(context, name, known);
+        }
+        let Some(look) = look.or_else(|| self.look(context, &fd, c_name)) else { return Seen::Nothing };
+        let Some(stat) = look.stat else {
+            self.special += 1;
+            return self.not_an_entry(known.is_some(), name);
+        };
+        if stat.kind == Kind::Dir {
+            // It was a file when it was listed: the next look sees it whole.
+            return Seen::Nothing;
+        }
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(stat.size);
+        self.leaf(context, fd, c_name, &stat, known.map(|(number, _)| number));
+        Seen::Nothing
+    }
+
+    /// Number of a known entry within the directory, and the page it is on.
+    #[inline]
+    fn known(&self, name: &[u8]) -> Option<(u32, u32)> {
+        let node = self.old.as_ref()?;
+        let page = node.pages.candidate(name)?;
+        let index = node.pages.get(page)?.view().find(name)?;
+        Some((self.page_starts.get(page)? + index as u32, page as u32))
+    }
+
+    #[inline]
+    fn mark(&mut self, number: u32) {
+        if let Some(word) = self.seen.get_mut(number as usize / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    fn look(&self, context: &Context, fd: impl AsFd, name: &CStr) -> Option<Look> {
+        match sys::look_at(fd, name) {
+            Ok(look) => Some(look),
+            // Gone since it was listed: the lookup at the end decides.
+            Err(Errno::NOENT) => None,
+            Err(error) => {
+                context.tally.io_error("look at", &path::join(&self.path, name.to_bytes()), error);
+                None
+            }
+        }
+    }
+
+    fn is_own_file(&self, context: &Context, name: &[u8]) -> bool {
+        context.own_files.as_ref().is_some_and(|(_, own)| {
+            name.strip_prefix(own.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-tw-"))
+        })
+    }
+
+    fn is_ignored(&self, context: &Context, name: &[u8], is_dir: bool, known: bool) -> bool {
+        if is_dir && !context.nested.is_empty() {
+            let full = path::join(&self.path, name);
+            if context.nested.contains(&full) {
+                return true;
+            }
+        }
+        if context.ignorer.is_empty() || (known && context.rules_unchanged) {
+            return false;
+        }
+        context.ignorer.ignores(&path::join(&self.path, name), is_dir)
+    }
+
+    fn drop_known(&mut self, known: bool, name: &[u8]) -> Seen {
+        if known {
+            self.ignored.push(name.into());
+        }
+        Seen::Nothing
+    }
+
+    /// A special file took the place of a known entry.
+    fn not_an_entry(&mut self, known: bool, name: &[u8]) -> Seen {
+        if known {
+            self.lost.push(name.into());
+        }
+        Seen::Nothing
+    }
+
+    fn directory(&mut self, context: &Context, name: &[u8], known: Option<(u32, u32)>) -> Seen {
+        if known.is_some() {
+            let kid = self.old.as_ref().and_then(|node| node.kid(name)).map(Arc::clone);
+            if let Some(kid) = kid {
+                let id = kid.head.node;
+                return Seen::Descend(Child { old: Some(kid), id });
+            }
+            self.lost.push(name.into());
+        }
+        if self.old.is_some() {
+            let id = context.take_ids(1);
+            self.fresh.push((Record::stub(name, id), Fresh::Added));
+            return Seen::Descend(Child { old: None, id });
+        }
+        let id = context.take_ids(1);
+        self.records.push(Record::stub(name, id));
+        Seen::Descend(Child { old: None, id })
+    }
+
+    fn leaf(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat, known: Option<u32>) {
+        let name = c_name.to_bytes();
+        let Some(node) = self.old.as_ref() else {
+            if let Some(record) = self.record(context, fd, c_name, stat) {
+                self.records.push(record);
+            }
+            return;
+        };
+        let slot = known.and_then(|_| node.find(name)).map(|(page, index)| page.view().slot(index));
+        let Some(slot) = slot else {
+            if let Some(mut record) = self.record(context, fd, c_name, stat) {
+                record.id = context.take_ids(1);
+                self.fresh.push((record, Fresh::Added));
+            }
+            return;
+        };
+        let Some(change) = judge(context, &slot, stat) else {
+            self.unchanged += 1;
+            return;
+        };
+        let (id, seq, hash) = (slot.id(), slot.seq(), slot.hash());
+        let other_file = change == Fresh::Modified
+            && (slot.kind() != stat.kind
+                || (context.compare.trusts_inode() && !context.adopt && slot.stat().inode != stat.inode));
+        let Some(mut record) = self.record(context, fd, c_name, stat) else { return };
+        match change {
+            Fresh::Added | Fresh::Modified => {
+                if other_file {
+                    // Whether the known file went elsewhere or is gone is for the plan to say.
+                    self.lost.push(name.into());
+                    record.id = context.take_ids(1);
+                    self.fresh.push((record, Fresh::Added));
+                } else {
+                    record.id = id;
+                    record.hash = hash;
+                    self.fresh.push((record, Fresh::Modified));
+                }
+            }
+            Fresh::Recheck | Fresh::Refreshed => {
+                record.id = id;
+                record.seq = seq;
+                record.hash = hash;
+                self.unchanged += 1;
+                self.fresh.push((record, change));
+            }
+        }
+    }
+
+    fn record(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat) -> Option<Record> {
+        let target = if stat.kind == Kind::Symlink {
+            match sys::read_link_at(fd, c_name) {
+                Ok(target) => Some(target.into()),
+                Err(Errno::NOENT | Errno::INVAL) => return None,
+                Err(error) => {
+                    context.tally.io_error("read the link", &path::join(&self.path, c_name.to_bytes()), error);
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        let racy = context.is_racy(stat, self.now_ns);
+        self.racy |= racy;
+        Some(Record {
+            name: c_name.to_bytes().into(),
+            stat: *stat,
+            id: 0,
+            seq: SEQ_OF_PAGE,
+            racy,
+            hash: None,
+            target,
+            missing_since_ns: None,
+        })
+    }
+
+    /// Ends the visit. With `complete` false (an error on the way, a cancel) nothing of this
+    /// directory becomes missing.
+    pub(crate) fn finish(mut self, context: &Context, fd: impl AsFd, complete: bool) {
+        if complete {
+            self.collect_lost(context, fd);
+        }
+        let tally = &context.tally;
+        tally.dirs.fetch_add(1, Ordering::Relaxed);
+        tally.files.fetch_add(self.files, Ordering::Relaxed);
+        tally.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        tally.unchanged.fetch_add(self.unchanged, Ordering::Relaxed);
+        if self.special > 0 {
+            tally.special.fetch_add(self.special, Ordering::Relaxed);
+        }
+        tally.tell_walk();
+        let content = if self.old.is_none() {
+            Content::New(self.pack_new(context))
+        } else {
+            let nothing = self.fresh.is_empty() && self.lost.is_empty() && self.ignored.is_empty();
+            if nothing && self.head.is_none() {
+                return;
+            }
+            Content::Known { fresh: self.fresh, lost: self.lost, ignored: self.ignored }
+        };
+        context.push(Found {
+            path: self.path,
+            head: self.head,
+            content,
+            replaced: self.replaced,
+            racy: self.racy,
+        });
+    }
+
+    fn pack_new(&mut self, context: &Context) -> Vec<Vec<u8>> {
+        self.records.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let first = context.take_ids(self.records.len() as u64);
+        for (record, id) in self.records.iter_mut().zip(first..) {
+            if record.stat.kind != Kind::Dir {
+                record.id = id;
+            }
+        }
+        pack(&self.records, 0)
+    }
+
+    /// Known entries that the listing did not name. Each is missing only if a lookup says ENOENT;
+    /// any other answer keeps it (design, section 4 rule 4).
+    fn collect_lost(&mut self, context: &Context, fd: impl AsFd) {
+        let Some(node) = self.old.as_ref().map(Arc::clone) else { return };
+        let mut number = 0u32;
+        for page in node.pages.iter() {
+            for slot in page.view().slots() {
+                let seen = self.seen.get(number as usize / 64).is_some_and(|w| w & (1 << (number % 64)) != 0);
+                number += 1;
+                if seen || self.only.as_ref().is_some_and(|only| only != slot.name()) {
+                    continue;
+                }
+                self.check_lost(context, &fd, &slot);
+            }
+        }
+    }
+
+    fn check_lost(&mut self, context: &Context, fd: impl AsFd, slot: &Slot<'_>) {
+        let full = path::join(&self.path, slot.name());
+        let is_dir = slot.kind() == Kind::Dir;
+        if is_dir {
+            let was_mount = self.old.as_ref().and_then(|n| n.kid(slot.name())).is_some_and(|k| k.head.is_mount);
+            if was_mount && !context.accept_missing {
+                let why = "a mount point is gone; what was below it is kept";
+                context.tally.error(&full, ErrorKind::Unavailable, format!("cannot trust `{}`: {why}", super::report::shown("", &full)));
+                return;
+            }
+        }
+        let Ok(name) = sys::c_name(slot.name()) else { return };
+        match sys::look_at(fd, &name) {
+            Err(Errno::NOENT) => self.lost.push(slot.name().into()),
+            // There after all, since the listing: the next scan sees what it is.
+            Ok(_) => {}
+            Err(error) => context.tally.io_error("look at", &full, error),
+        }
+    }
+}
+
+fn differs(context: &Context, old: &Head, new: &Head) -> bool {
+    let (a, b) = (&old.stat, &new.stat);
+    let inode = context.compare.trusts_inode() || context.adopt;
+    let ctime = context.compare.trusts_ctime() || context.adopt;
+    a.mtime_ns != b.mtime_ns
+        || a.mode != b.mode
+        || a.size != b.size
+        || (inode && (a.inode != b.inode || a.btime_ns != b.btime_ns))
+        || (ctime && a.ctime_ns != b.ctime_ns)
+        || old.is_mount != new.is_mount
+}
+
+/// Compares a look with what is known. `None` means unchanged.
+#[inline]
+fn judge(context: &Context, slot: &Slot<'_>, stat: &Stat) -> Option<Fresh> {
+    let known = slot.stat();
+    let compare = if context.adopt { Compare::SizeMtime } else { context.compare };
+    if !compare.same(&known.fingerprint(), &stat.fingerprint()) {
+        return Some(Fresh::Modified);
+    }
+    if slot.is_racy() {
+        // An edit within the tick of the file system's clock left no trace in the fingerprint.
+        let readable = context.keeps_hashes && stat.kind == Kind::File && slot.hash().is_some();
+        return Some(if readable { Fresh::Recheck } else { Fresh::Modified });
+    }
+    if context.adopt && known != *stat {
+        return Some(Fresh::Refreshed);
+    }
+    let wants_hash = context.keeps_hashes && stat.kind == Kind::File;
+    (wants_hash && (context.full || slot.hash().is_none())).then_some(Fresh::Recheck)
+}

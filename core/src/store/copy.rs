@@ -1,0 +1,209 @@
+//! Copying the state into a fresh file: row by row to compact it, and by what can still be read to
+//! salvage a damaged one. The old file stays in place until the new one is complete and durable.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use redb::{ReadableTable, TableDefinition};
+use rustix::fs::RenameFlags;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Durability;
+use crate::snapshot::{BlockOp, DirNode, Placer};
+
+use super::create::{self, Fresh};
+use super::load;
+use super::schema::{self, FORMAT};
+use super::{Config, Db, Faults, Rows, Segments, Store, Txn, guard, wrap_plain};
+
+/// What a rebuild saved.
+#[derive(Debug)]
+pub(crate) struct Salvage {
+    pub(crate) roots: u64,
+    pub(crate) entries: u64,
+    pub(crate) lost_rows: u64,
+    pub(crate) spaces_rows: u64,
+    pub(crate) kept_as: PathBuf,
+}
+
+/// Copies all rows in key order, which fills pages, into a file that then takes the name.
+pub(super) fn compact(path: &Path, config: &Config, rows: &Rows) -> Result<Db> {
+    let fresh = Fresh::new(path, config)?;
+    let (temporary, store) = as_store(path, config, fresh);
+    let copied = (|| {
+        let txn = store.begin(Durability::Durable)?;
+        copy_table(rows, &txn, schema::META)?;
+        copy_table(rows, &txn, schema::ROOTS)?;
+        copy_table(rows, &txn, schema::SEGMENTS)?;
+        copy_table(rows, &txn, schema::JOURNAL)?;
+        copy_table(rows, &txn, schema::OPERATIONS)?;
+        copy_table(rows, &txn, schema::ATTRS)?;
+        copy_table(rows, &txn, schema::SPACES)?;
+        copy_table(rows, &txn, schema::CURSORS)?;
+        txn.commit()
+    })();
+    finish(path, &temporary, store, copied)
+}
+
+fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, Store) {
+    let store =
+        Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Arc::new(fresh.db)) };
+    (fresh.path, store)
+}
+
+fn finish(path: &Path, temporary: &create::FreshPath, store: Store, copied: Result<()>) -> Result<Db> {
+    let named = copied.and_then(|()| temporary.give_name(path, RenameFlags::empty()));
+    if let Err(error) = named {
+        let _ = std::fs::remove_file(temporary);
+        return Err(error);
+    }
+    let db = store.db.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Arc::into_inner(db).ok_or_else(|| Error::new(ErrorKind::Io, "the new state file is in use"))
+}
+
+fn copy_table<K: redb::Key, V: redb::Value>(
+    rows: &Rows,
+    txn: &Txn,
+    table: TableDefinition<'_, K, V>,
+) -> Result<()> {
+    let from = rows.txn.open_table(table).map_err(wrap_plain)?;
+    let mut to = txn.raw().open_table(table).map_err(wrap_plain)?;
+    for row in from.iter().map_err(wrap_plain)? {
+        let (key, value) = row.map_err(wrap_plain)?;
+        to.insert(key.value(), value.value()).map_err(wrap_plain)?;
+    }
+    Ok(())
+}
+
+/// As [`copy_table`], but a table that breaks off is kept as far as it goes. Returns rows kept.
+fn salvage_table<K: redb::Key, V: redb::Value>(
+    rows: &Rows,
+    txn: &Txn,
+    table: TableDefinition<'_, K, V>,
+    lost: &mut u64,
+    keep: impl Fn(&K::SelfType<'_>, &V::SelfType<'_>) -> bool,
+) -> Result<u64> {
+    let mut to = txn.raw().open_table(table).map_err(wrap_plain)?;
+    let from = match rows.txn.open_table(table) {
+        Ok(from) => from,
+        Err(_) => {
+            *lost += 1;
+            return Ok(0);
+        }
+    };
+    let Ok(iter) = from.iter() else {
+        *lost += 1;
+        return Ok(0);
+    };
+    let mut kept = 0;
+    for row in iter {
+        let Ok((key, value)) = row else {
+            *lost += 1;
+            break;
+        };
+        if keep(&key.value(), &value.value()) {
+            to.insert(key.value(), value.value()).map_err(wrap_plain)?;
+            kept += 1;
+        } else {
+            *lost += 1;
+        }
+    }
+    Ok(kept)
+}
+
+pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
+    let config =
+        Config { create: false, read_only: true, cache_bytes: 16 << 20, faults: Faults::default() };
+    let kept_as = free_name(path)?;
+    let writable = Config { create: true, read_only: false, ..config.clone() };
+    let old = match create::open(path, &config) {
+        Ok(db) => Some(Store { path: path.to_owned(), config, db: RwLock::new(Arc::new(db)) }),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => None,
+        Err(error) => return Err(error),
+    };
+    let fresh = Fresh::new(path, &writable)?;
+    let (temporary, store) = as_store(path, &writable, fresh);
+    let mut salvage = Salvage { roots: 0, entries: 0, lost_rows: 0, spaces_rows: 0, kept_as };
+    let written = guard(path, || {
+        let txn = store.begin(Durability::Durable)?;
+        txn.put_format(FORMAT)?;
+        txn.create_tables()?;
+        match &old {
+            Some(old) => salvage_rows(&old.rows()?, &txn, &mut salvage)?,
+            None => {
+                salvage.lost_rows = 1;
+                let id = create::new_database_id().map_err(|e| store.io("draw a database id for", e))?;
+                txn.put_database(id)?;
+                txn.put_counters(&schema::Counters { next_id: 1, next_root: 1, ..Default::default() })?;
+            }
+        }
+        txn.commit()
+    });
+    // The damaged file keeps its content under the new name; the name itself is never empty.
+    let written = written.and_then(|()| {
+        rustix::fs::link(path, &salvage.kept_as)
+            .map_err(|e| Error::io("keep the damaged state file as", salvage.kept_as.as_os_str().as_bytes(), e.into()))
+    });
+    finish(path, &temporary, store, written)?;
+    Ok(salvage)
+}
+
+fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
+    let mut loaded = load::load(rows, true)?;
+    let lost = &mut salvage.lost_rows;
+    *lost += loaded.lost_rows;
+    let mut segments = Segments::default();
+    for root in &loaded.tree.roots {
+        txn.put_root(&root.record)?;
+        for node in [&root.live, &root.gone] {
+            txn.apply(&lay_out(node, &mut segments), &mut segments)?;
+        }
+        salvage.roots += 1;
+        salvage.entries += root.live.totals.files;
+    }
+    let whole = |key: u64, row: &[u8]| schema::unseal(key, row).is_ok();
+    salvage_table(rows, txn, schema::OPERATIONS, lost, |id, row| whole(*id, row))?;
+    salvage_table(rows, txn, schema::ATTRS, lost, |id, row| whole(*id, row))?;
+    salvage.spaces_rows = salvage_table(rows, txn, schema::SPACES, lost, |_, _| true)?;
+    salvage_table(rows, txn, schema::CURSORS, lost, |_, _| true)?;
+    // What was lost cannot be told by the journal: consumers start over from the snapshot.
+    loaded.counters.seq += 1;
+    loaded.counters.journal_floor = loaded.counters.seq;
+    loaded.counters.journal_bytes = 0;
+    txn.put_database(loaded.database)?;
+    txn.put_counters(&loaded.counters)
+}
+
+/// Every block of a subtree, in rows of its own.
+fn lay_out(root: &Arc<DirNode>, segments: &mut Segments) -> Vec<BlockOp> {
+    let mut ops = Vec::new();
+    let mut pending = vec![root];
+    while let Some(node) = pending.pop() {
+        let id = node.head.node;
+        let head: Arc<[u8]> = node.head.encode().into();
+        let segment = segments.place(None, head.len());
+        ops.push(BlockOp::Put { segment, node: id, number: 0, bytes: head });
+        for (number, page) in (1..).zip(node.pages.iter()) {
+            let segment = segments.place(None, page.bytes.len());
+            ops.push(BlockOp::Put { segment, node: id, number, bytes: Arc::clone(&page.bytes) });
+            pending.extend(page.kids.iter());
+        }
+    }
+    ops
+}
+
+/// `NAME.damaged-1`, or the next number that is free.
+fn free_name(path: &Path) -> Result<PathBuf> {
+    for n in 1..10_000 {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}"));
+        let candidate = PathBuf::from(name);
+        if matches!(rustix::fs::lstat(&candidate), Err(rustix::io::Errno::NOENT)) {
+            return Ok(candidate);
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, "there are 10,000 damaged files beside the state file")
+        .with_path(path.as_os_str().as_bytes())
+        .with_hint("remove some of them"))
+}

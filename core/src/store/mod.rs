@@ -1,0 +1,294 @@
+//! The state file, and the only user of redb. One writer (the commit thread) and any number of
+//! readers of rows; the tree itself is read once, at open, and then lives in snapshots.
+//!
+//! Absent on purpose: nothing here knows what a scan is, and nothing here decides anything.
+
+mod backend;
+mod copy;
+mod create;
+mod fault;
+mod load;
+mod schema;
+mod segment;
+mod write;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redb::{ReadableDatabase, ReadableTable};
+
+use crate::bytes::Malformed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{self, Change};
+use crate::operation::Operation;
+use crate::path::escape;
+
+use backend::Disk;
+pub(crate) use copy::Salvage;
+#[cfg(feature = "testing")]
+pub use fault::{FaultKind, FaultPlan};
+pub(crate) use fault::Faults;
+pub(crate) use load::Loaded;
+pub(crate) use schema::{Counters, FORMAT};
+pub(crate) use segment::Segments;
+pub(crate) use write::Txn;
+
+/// How the file is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+    pub(crate) cache_bytes: usize,
+    pub(crate) faults: Faults,
+}
+
+/// An open database with the lock it holds.
+#[derive(Debug)]
+struct Db {
+    redb: redb::Database,
+    disk: Arc<Disk>,
+}
+
+/// The open state file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    config: Config,
+    /// Replaced as a whole when the file is compacted; held only to clone the handle.
+    db: RwLock<Arc<Db>>,
+}
+
+/// A consistent view of the rows, independent of the writer.
+pub(crate) struct Rows {
+    txn: redb::ReadTransaction,
+    db: Arc<Db>,
+}
+
+impl Store {
+    /// Opens or creates the file, takes its lock, and checks that it is ours.
+    pub(crate) fn open(path: &Path, config: Config) -> Result<Self> {
+        let path = create::resolve(path)?;
+        let db = create::open(&path, &config)?;
+        Ok(Self { path, config, db: RwLock::new(Arc::new(db)) })
+    }
+
+    /// Absolute path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.config.read_only
+    }
+
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        let db = self.handle();
+        let meta = db.disk.file().metadata();
+        Ok(meta.map_err(|e| self.io("read the size of", e))?.len())
+    }
+
+    fn handle(&self) -> Arc<Db> {
+        Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn io(&self, doing: &str, error: std::io::Error) -> Error {
+        Error::io(doing, self.path.as_os_str().as_bytes(), error)
+    }
+
+    pub(crate) fn rows(&self) -> Result<Rows> {
+        let db = self.handle();
+        let txn = db.redb.begin_read().map_err(|e| wrap(&self.path, e))?;
+        Ok(Rows { txn, db })
+    }
+
+    /// Reads everything once. A redb page that is damaged may make redb panic; that is caught here
+    /// and becomes the typed error that it is.
+    pub(crate) fn load(&self) -> Result<Loaded> {
+        guard(&self.path, || load::load(&self.rows()?, false))
+    }
+
+    /// Reads every row again and checks it.
+    pub(crate) fn check(&self) -> Result<()> {
+        guard(&self.path, || load::check(&self.rows()?))
+    }
+
+    /// Copies every row into a fresh file and puts it in place of this one. Readers that are under
+    /// way finish on the old file.
+    pub(crate) fn compact(&self) -> Result<(u64, u64)> {
+        let before = self.file_bytes()?;
+        let old = self.handle();
+        let fresh = copy::compact(&self.path, &self.config, &self.rows()?)?;
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        drop(old);
+        Ok((before, self.file_bytes()?))
+    }
+
+    /// Salvages a damaged file into a new one in its place.
+    pub(crate) fn rebuild(path: &Path) -> Result<Salvage> {
+        let path = create::resolve(path)?;
+        copy::rebuild(&path)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_format_version(path: &Path, version: u32) -> Result<()> {
+        let config =
+            Config { create: false, read_only: false, cache_bytes: 1 << 20, faults: Faults::default() };
+        let store = Self::open(path, config)?;
+        let txn = store.begin(crate::options::Durability::Durable)?;
+        txn.put_format(version)?;
+        txn.commit()
+    }
+}
+
+impl Rows {
+    fn error(&self, error: impl Into<redb::Error>) -> Error {
+        wrap_plain(error)
+    }
+
+    /// A value of a space.
+    pub(crate) fn space_get(&self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let table = self.txn.open_table(schema::SPACES).map_err(|e| self.error(e))?;
+        let found = table.get(schema::space_key(space, key).as_slice()).map_err(|e| self.error(e))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    /// Keys of a space that start with `prefix` and come after `after`, in byte order.
+    pub(crate) fn space_range(
+        &self,
+        space: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let table = self.txn.open_table(schema::SPACES).map_err(|e| self.error(e))?;
+        let base = schema::space_key(space, b"");
+        let from = schema::space_key(space, prefix);
+        let after = after.map(|key| schema::space_key(space, key)).filter(|key| *key >= from);
+        let lower = after.as_deref().map_or(Bound::Included(from.as_slice()), Bound::Excluded);
+        let range =
+            table.range::<&[u8]>((lower, Bound::Unbounded)).map_err(|e| self.error(e))?;
+        let mut out = Vec::new();
+        for row in range {
+            if out.len() >= limit {
+                break;
+            }
+            let (key, value) = row.map_err(|e| self.error(e))?;
+            let Some(rest) = key.value().strip_prefix(base.as_slice()) else { break };
+            if !rest.starts_with(prefix) {
+                break;
+            }
+            out.push((rest.to_vec(), value.value().to_vec()));
+        }
+        Ok(out)
+    }
+
+    /// The attributes of an entry.
+    pub(crate) fn attrs(&self, id: u64) -> Result<BTreeMap<String, Vec<u8>>> {
+        let table = self.txn.open_table(schema::ATTRS).map_err(|e| self.error(e))?;
+        match table.get(id).map_err(|e| self.error(e))? {
+            Some(row) => schema::decode_attrs(id, row.value()).map_err(|e| damaged("an attribute row", e)),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    pub(crate) fn cursor(&self, name: &str) -> Result<Option<u64>> {
+        let table = self.txn.open_table(schema::CURSORS).map_err(|e| self.error(e))?;
+        Ok(table.get(name).map_err(|e| self.error(e))?.map(|v| v.value()))
+    }
+
+    pub(crate) fn cursors(&self) -> Result<Vec<(String, u64)>> {
+        let table = self.txn.open_table(schema::CURSORS).map_err(|e| self.error(e))?;
+        let mut out = Vec::new();
+        for row in table.iter().map_err(|e| self.error(e))? {
+            let (name, seq) = row.map_err(|e| self.error(e))?;
+            out.push((name.value().to_owned(), seq.value()));
+        }
+        Ok(out)
+    }
+
+    /// The newest operations first.
+    pub(crate) fn operations(&self, limit: usize) -> Result<Vec<Operation>> {
+        let table = self.txn.open_table(schema::OPERATIONS).map_err(|e| self.error(e))?;
+        let mut out = Vec::new();
+        for row in table.iter().map_err(|e| self.error(e))?.rev().take(limit) {
+            let (id, row) = row.map_err(|e| self.error(e))?;
+            let operation = schema::decode_operation(id.value(), row.value());
+            out.push(operation.map_err(|e| damaged("a history row", e))?);
+        }
+        Ok(out)
+    }
+
+    /// The row of the journal at or after a place, and the place after it.
+    pub(crate) fn journal_row(&self, from: (u64, u32), out: &mut Vec<Change>) -> Result<Option<(u64, u32)>> {
+        let table = self.txn.open_table(schema::JOURNAL).map_err(|e| self.error(e))?;
+        let mut range = table.range(from..).map_err(|e| self.error(e))?;
+        let Some(row) = range.next() else { return Ok(None) };
+        let (key, row) = row.map_err(|e| self.error(e))?;
+        let (seq, part) = key.value();
+        let row = schema::unseal(schema::journal_seed(seq, part), row.value())
+            .map_err(|e| damaged("a journal row", e))?;
+        let (_time, body) = row.split_first_chunk::<8>().ok_or(Malformed).map_err(|e| damaged("a journal row", e))?;
+        journal::decode(seq, body, out).map_err(|e| damaged("a journal row", e))?;
+        Ok(Some((seq, part.saturating_add(1))))
+    }
+
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        load::counters(self)
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+/// The typed error for what redb says, about the file at `path`.
+fn wrap(path: &Path, error: impl Into<redb::Error>) -> Error {
+    wrap_plain(error).with_path(path.as_os_str().as_bytes())
+}
+
+fn wrap_plain(error: impl Into<redb::Error>) -> Error {
+    let error = error.into();
+    let (kind, hint) = match &error {
+        redb::Error::Io(io) => match ErrorKind::of_io(io) {
+            ErrorKind::StorageFull => (ErrorKind::StorageFull, "free some space, then open the state file again"),
+            ErrorKind::ReadOnly => (ErrorKind::ReadOnly, "the state file cannot be written to"),
+            // A short file: redb reads beyond the end.
+            _ if io.kind() == std::io::ErrorKind::UnexpectedEof => (ErrorKind::Corrupt, REBUILD_HINT),
+            kind => (kind, "check the disk that holds the state file, then open it again"),
+        },
+        redb::Error::PreviousIo => (ErrorKind::Io, "close the warden and open the state file again"),
+        redb::Error::DatabaseAlreadyOpen => (ErrorKind::Busy, "close the other program first"),
+        redb::Error::DatabaseClosed => (ErrorKind::Closed, "open the state file again"),
+        redb::Error::ValueTooLarge(_) => (ErrorKind::TooLarge, "store less in one value"),
+        redb::Error::UpgradeRequired(_) => (ErrorKind::NewerFormat, "use the version that wrote it"),
+        _ => (ErrorKind::Corrupt, REBUILD_HINT),
+    };
+    Error::new(kind, format!("the state file cannot be used: {error}")).with_hint(hint).with_source(error)
+}
+
+const REBUILD_HINT: &str =
+    "`treewarden rebuild` keeps the damaged file and salvages what it can into a new one";
+
+fn damaged(what: &str, _: Malformed) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the state file is damaged: {what} cannot be read"))
+        .with_hint(REBUILD_HINT)
+}
+
+/// Runs `work` so that a panic of the store becomes an error about a damaged file.
+fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(Err(error)) if error.path().is_none() => Err(error.with_path(path.as_os_str().as_bytes())),
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the state file `{}` is damaged: its store failed", escape(path.as_os_str().as_bytes())),
+        )
+        .with_path(path.as_os_str().as_bytes())
+        .with_hint(REBUILD_HINT)),
+    }
+}

@@ -1,0 +1,26 @@
+//! The end-to-end tests of the engine, in one binary. Each module holds one kind of promise.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+// One clear typed error for every bad input, and nothing lost.
+mod bad_input;
+// A child process killed at random instants and at named points.
+mod crash;
+// I/O errors and a full disk at every operation of the store, one after another.
+mod faults;
+// A state file written by an earlier version opens as it was left.
+mod golden;
+// Random trees and operations against a naive reference.
+mod model;
+// File systems mounted, unmounted and swapped under a root; only where mounting is allowed.
+mod mounts;
+// Snapshots on many threads, poisoning, and who pays for freeing.
+mod readers;
+// The rules of scanning, one sentence each.
+mod scan;
+// Lookups, order, filters, totals and differences of snapshots.
+mod snapshot;
+// Journal, cursors, attributes, key-value spaces, batches, retention, history.
+mod state;
+// The rules of the source tree itself.
+mod tidy;
