@@ -105,18 +105,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Request> {
             "--dir" => settings.folder = value(word, words.next())?.into(),
             "--markdown" => settings.markdown = Some(value(word, words.next())?.into()),
             other => {
-                settings.group =
-                    Group::parse(other).ok_or_else(|| format!("unknown argument `{other}`"))?;
+                settings.group = Group::parse(other).ok_or_else(|| format!("unknown argument `{other}`"))?;
             }
         }
     }
-    Ok(if clean {
-        Request::Clean {
-            folder: settings.folder,
-        }
-    } else {
-        Request::Measure(settings)
-    })
+    Ok(if clean { Request::Clean { folder: settings.folder } } else { Request::Measure(settings) })
 }
 
 fn child(words: &[String]) -> Result<Request> {
@@ -124,26 +117,17 @@ fn child(words: &[String]) -> Result<Request> {
         return Err("`child` takes TASK DB DIR THREADS; it is for the harness itself".into());
     };
     let threads = number("THREADS", Some(threads), 1, 256)? as usize;
-    Ok(Request::Child {
-        task: task.clone(),
-        db: db.into(),
-        dir: dir.into(),
-        threads,
-    })
+    Ok(Request::Child { task: task.clone(), db: db.into(), dir: dir.into(), threads })
 }
 
 fn value<'a>(option: &str, word: Option<&'a String>) -> Result<&'a str> {
-    Ok(word
-        .map(String::as_str)
-        .ok_or_else(|| format!("`{option}` needs a value"))?)
+    Ok(word.map(String::as_str).ok_or_else(|| format!("`{option}` needs a value"))?)
 }
 
 fn number(option: &str, word: Option<&String>, least: u64, most: u64) -> Result<u64> {
     let text = value(option, word)?;
-    let number: u64 = text
-        .replace('_', "")
-        .parse()
-        .map_err(|_| format!("`{option} {text}` is not a number"))?;
+    let number: u64 =
+        text.replace('_', "").parse().map_err(|_| format!("`{option} {text}` is not a number"))?;
     if !(least..=most).contains(&number) {
         return Err(format!("`{option} {text}` is outside {least} to {most}").into());
     }
@@ -165,22 +149,12 @@ mod tests {
     #[test]
     fn options_may_stand_before_and_after_the_group() {
         let settings = settings("--runs 3 kv --files 2_000").expect("a valid line");
-        assert_eq!(
-            (settings.group, settings.runs, settings.files),
-            (Group::Kv, 3, 2_000)
-        );
+        assert_eq!((settings.group, settings.runs, settings.files), (Group::Kv, 3, 2_000));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "--files",
-            "--files ten",
-            "--files 5",
-            "--runs 0",
-            "scann",
-            "--threads 100000",
-        ] {
+        for line in ["--files", "--files ten", "--files 5", "--runs 0", "scann", "--threads 100000"] {
             assert!(settings(line).is_none(), "{line}");
         }
     }

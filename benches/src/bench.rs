@@ -33,9 +33,7 @@ impl Bench {
             file.push(suffix);
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(
-                        format!("cannot remove {}: {error}", Path::new(&file).display()).into(),
-                    );
+                    return Err(format!("cannot remove {}: {error}", Path::new(&file).display()).into());
                 }
                 _ => {}
             }
@@ -50,8 +48,8 @@ impl Bench {
     /// The size of a state file; only after its process has ended.
     pub(crate) fn state_bytes(&self, name: &str) -> Result<f64> {
         let path = self.state(name);
-        let metadata = fs::metadata(&path)
-            .map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
+        let metadata =
+            fs::metadata(&path).map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
         Ok(metadata.len() as f64)
     }
 
@@ -60,9 +58,7 @@ impl Bench {
             let record = self.floor.run(&self.tree.dir, self.threads)?;
             let files = record.get("files").copied().unwrap_or_default() as u64;
             if files != self.tree.files {
-                return Err(
-                    format!("the floor program saw {files} files of {}", self.tree.files).into(),
-                );
+                return Err(format!("the floor program saw {files} files of {}", self.tree.files).into());
             }
             Ok(record)
         })
@@ -78,12 +74,7 @@ impl Bench {
     /// Runs a task on a state file that does not exist yet, every round anew.
     pub(crate) fn fresh_contender(&self, task: Task, state: &'static str) -> Contender<'_> {
         Contender::new(task.name(), move || {
-            child::measure(
-                task,
-                &self.fresh_state(state)?,
-                &self.tree.dir,
-                self.threads,
-            )
+            child::measure(task, &self.fresh_state(state)?, &self.tree.dir, self.threads)
         })
     }
 }
@@ -93,12 +84,8 @@ const PROGRAM: &str = "floor";
 
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let folder = &settings.folder;
-    fs::create_dir_all(folder).map_err(|error| {
-        format!(
-            "cannot create the working folder {}: {error}",
-            folder.display()
-        )
-    })?;
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot create the working folder {}: {error}", folder.display()))?;
     let folder = folder.canonicalize()?;
     let tree = Tree::prepare(&folder, "tree", settings.files)?;
     tree.settle();
@@ -122,13 +109,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let state = folder.join(STATE);
     remove_dir(&state)?;
     fs::create_dir(&state)?;
-    let bench = Bench {
-        tree,
-        floor,
-        folder,
-        runs: settings.runs,
-        threads: settings.threads,
-    };
+    let bench = Bench { tree, floor, folder, runs: settings.runs, threads: settings.threads };
     for _ in 0..2 {
         bench.floor.run(&bench.tree.dir, bench.threads)?;
     }
@@ -161,14 +142,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     }
     if let Some(file) = &settings.markdown {
         let text = markdown(&setting, &table, phases.as_ref());
-        fs::write(file, text)
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("not measured: {}", failed.join(", ")).into())
-    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", ")).into()) }
 }
 
 const GROUPS: [(Group, &str); 5] = [

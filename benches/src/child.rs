@@ -117,14 +117,9 @@ pub(crate) fn run(name: &str, db: &Path, dir: &Path, threads: usize) -> Result<(
         .into_iter()
         .find(|task| task.name() == name)
         .ok_or_else(|| format!("unknown task `{name}`"))?;
-    let record = task
-        .measure(db, dir, threads)
-        .map_err(|error| format!("{name}: {error}"))?;
+    let record = task.measure(db, dir, threads).map_err(|error| format!("{name}: {error}"))?;
     // A figure that this system does not tell is left out: JSON has no NaN.
-    let record: Record = record
-        .into_iter()
-        .filter(|(_, value)| value.is_finite())
-        .collect();
+    let record: Record = record.into_iter().filter(|(_, value)| value.is_finite()).collect();
     println!("{}", serde_json::to_string(&record)?);
     Ok(())
 }

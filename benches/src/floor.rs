@@ -31,13 +31,9 @@ impl Floor {
             .arg(&program)
             .arg(&source)
             .status()
-            .map_err(|error| {
-                format!("cannot run the C compiler `{name}` for the floor program: {error}")
-            })?;
+            .map_err(|error| format!("cannot run the C compiler `{name}` for the floor program: {error}"))?;
         if !status.success() {
-            return Err(
-                format!("the C compiler `{name}` failed on the floor program: {status}").into(),
-            );
+            return Err(format!("the C compiler `{name}` failed on the floor program: {status}").into());
         }
         Ok(Floor { program })
     }

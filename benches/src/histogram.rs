@@ -14,11 +14,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Histogram {
-        Histogram {
-            counts: vec![0; BUCKETS],
-            total: 0,
-            most: 0,
-        }
+        Histogram { counts: vec![0; BUCKETS], total: 0, most: 0 }
     }
 
     pub(crate) fn record(&mut self, value: u64) {
@@ -114,18 +110,9 @@ mod tests {
         for value in 1..=1_000 {
             histogram.record(value);
         }
-        for (share, expected) in [
-            (0.5, 500),
-            (0.99, 990),
-            (0.999, 999),
-            (1.0, 1_000),
-            (0.0, 1),
-        ] {
+        for (share, expected) in [(0.5, 500), (0.99, 990), (0.999, 999), (1.0, 1_000), (0.0, 1)] {
             let got = histogram.quantile(share);
-            assert!(
-                got >= expected && got <= expected + expected / 32 + 1,
-                "{share}: {got}"
-            );
+            assert!(got >= expected && got <= expected + expected / 32 + 1, "{share}: {got}");
         }
         assert_eq!(histogram.most(), 1_000);
     }

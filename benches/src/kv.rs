@@ -25,9 +25,7 @@ const PUT_BATCHES: u64 = 50;
 const SEED: u64 = 0x6b65_7973;
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
-    let warden = Warden::options()
-        .cache_bytes(CACHE_BYTES)
-        .open(bench.fresh_state("kv.tw")?)?;
+    let warden = Warden::options().cache_bytes(CACHE_BYTES).open(bench.fresh_state("kv.tw")?)?;
     let bare = open_bare(&bench.fresh_state("kv.redb")?)?;
     for first in (0..KEYS).step_by(FILL_BATCH as usize) {
         let keys: Vec<u64> = (first..first + FILL_BATCH).collect();
@@ -60,18 +58,18 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let put_ratio = put.median() / put_bare.median();
     let put_name = format!("durable put of {PUT_BATCH}");
     Ok(vec![
-        Row::samples("get", &get, Unit::Nanos)
-            .ratio(get_ratio, "bare redb")
-            .at_most(get_ratio, 1.2, "1.2 × bare redb"),
-        Row::samples("get, bare redb", &get_bare, Unit::Nanos),
-        Row::samples(
-            "get, bare redb in one held transaction",
-            &get_held,
-            Unit::Nanos,
+        Row::samples("get", &get, Unit::Nanos).ratio(get_ratio, "bare redb").at_most(
+            get_ratio,
+            1.2,
+            "1.2 × bare redb",
         ),
-        Row::samples(put_name.as_str(), &put, Unit::Micros)
-            .ratio(put_ratio, "bare redb")
-            .at_most(put_ratio, 1.3, "1.3 × bare redb"),
+        Row::samples("get, bare redb", &get_bare, Unit::Nanos),
+        Row::samples("get, bare redb in one held transaction", &get_held, Unit::Nanos),
+        Row::samples(put_name.as_str(), &put, Unit::Micros).ratio(put_ratio, "bare redb").at_most(
+            put_ratio,
+            1.3,
+            "1.3 × bare redb",
+        ),
         Row::samples(format!("{put_name}, bare redb"), &put_bare, Unit::Micros),
     ])
 }
@@ -103,10 +101,7 @@ fn gets(mut get: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>>) -> Result<Record>
         }
     });
     outcome?;
-    Ok(record([
-        ("seconds", nanos * GETS as f64 / 1e9),
-        ("ns", nanos),
-    ]))
+    Ok(record([("seconds", nanos * GETS as f64 / 1e9), ("ns", nanos)]))
 }
 
 /// Batches of random keys, each batch one durable commit.
@@ -120,10 +115,7 @@ fn puts(mut put: impl FnMut(&[u64]) -> Result<()>) -> Result<Record> {
         }
     });
     outcome?;
-    Ok(record([
-        ("seconds", nanos * PUT_BATCHES as f64 / 1e9),
-        ("us", nanos / 1e3),
-    ]))
+    Ok(record([("seconds", nanos * PUT_BATCHES as f64 / 1e9), ("us", nanos / 1e3)]))
 }
 
 fn get_ours(space: &Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -170,11 +162,7 @@ mod tests {
 
     #[test]
     fn keys_are_distinct_and_of_one_length() {
-        for (number, expected) in [
-            (0, b"key-00000000"),
-            (42, b"key-00000042"),
-            (99_999, b"key-00099999"),
-        ] {
+        for (number, expected) in [(0, b"key-00000000"), (42, b"key-00000042"), (99_999, b"key-00099999")] {
             assert_eq!(&key(number), expected);
         }
     }

@@ -66,17 +66,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(Vec<Row>, Table)> {
     ours::scan(&warden, ROOT, bench.threads, Walker::Fd)?;
     let paths = Paths::shuffled(ours::file_paths(&warden.snapshot()), usize::MAX);
     let second_dir = second_dir(bench, &warden)?;
-    let stage = Stage {
-        bench,
-        warden,
-        paths,
-        second_dir,
-    };
+    let stage = Stage { bench, warden, paths, second_dir };
 
-    let mut phases: Vec<(Load, Histogram)> = loads(bench.threads)
-        .into_iter()
-        .map(|load| (load, Histogram::new()))
-        .collect();
+    let mut phases: Vec<(Load, Histogram)> =
+        loads(bench.threads).into_iter().map(|load| (load, Histogram::new())).collect();
     for round in 1..=bench.runs {
         for (load, histogram) in &mut phases {
             eprintln!("round {round} of {}: {}", bench.runs, load.name());
@@ -92,21 +85,9 @@ fn loads(threads: usize) -> Vec<Load> {
     let mut counts = vec![threads, 1];
     counts.dedup();
     let mut loads = vec![Load::Idle];
-    loads.extend(
-        counts
-            .iter()
-            .map(|threads| Load::Floor { threads: *threads }),
-    );
-    loads.extend(
-        counts
-            .iter()
-            .map(|threads| Load::Rescan { threads: *threads }),
-    );
-    loads.extend(
-        counts
-            .iter()
-            .map(|threads| Load::FirstScan { threads: *threads }),
-    );
+    loads.extend(counts.iter().map(|threads| Load::Floor { threads: *threads }));
+    loads.extend(counts.iter().map(|threads| Load::Rescan { threads: *threads }));
+    loads.extend(counts.iter().map(|threads| Load::FirstScan { threads: *threads }));
     loads
 }
 
@@ -205,30 +186,16 @@ impl Drop for StopOnDrop<'_> {
 
 /// The rows for the table of all figures (p99.9 only), and the whole distribution as a table of its own.
 fn report(phases: &[(Load, Histogram)]) -> (Vec<Row>, Table) {
-    let idle = phases
-        .first()
-        .map_or(0, |(_, histogram)| histogram.quantile(0.999))
-        .max(1) as f64;
+    let idle = phases.first().map_or(0, |(_, histogram)| histogram.quantile(0.999)).max(1) as f64;
     let show = |nanos: u64| Unit::Nanos.show(nanos as f64);
     let mut rows = Vec::new();
-    let mut table = Table::new(&[
-        "acquire and lookup",
-        "lookups",
-        "p50",
-        "p99",
-        "p99.9",
-        "most",
-        "p99.9 to idle",
-    ]);
+    let mut table =
+        Table::new(&["acquire and lookup", "lookups", "p50", "p99", "p99.9", "most", "p99.9 to idle"]);
     for (load, histogram) in phases {
         let high = histogram.quantile(0.999);
         let ratio = high as f64 / idle;
-        let mut row = Row::value(
-            format!("lookup p99.9, {}", load.name()),
-            high as f64,
-            Unit::Nanos,
-        )
-        .ratio(ratio, "idle");
+        let mut row = Row::value(format!("lookup p99.9, {}", load.name()), high as f64, Unit::Nanos)
+            .ratio(ratio, "idle");
         if load.has_limit() {
             row = row.at_most(ratio, RATIO_MAX, format!("{RATIO_MAX} × idle"));
         }

@@ -25,13 +25,7 @@ impl Machine {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Machine {
-            cpu,
-            cores,
-            memory,
-            kernel,
-            file_system,
-        } = self;
+        let Machine { cpu, cores, memory, kernel, file_system } = self;
         format!("{cpu}, {cores} cores, {memory} memory, Linux {kernel}, {file_system}")
     }
 }
@@ -43,9 +37,7 @@ fn unknown() -> String {
 /// The value of the first `name : value` line of a file in `/proc`.
 fn field(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let value = text
-        .lines()
-        .find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name));
+    let value = text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name));
     value.map_or_else(unknown, |(_, value)| value.trim().to_owned())
 }
 
@@ -55,8 +47,7 @@ fn file_system(folder: &Path) -> String {
     let mut best: Option<(usize, String)> = None;
     for line in mounts.lines() {
         let mut words = line.split(' ').skip(1);
-        let (Some(point), Some(kind), Some(options)) = (words.next(), words.next(), words.next())
-        else {
+        let (Some(point), Some(kind), Some(options)) = (words.next(), words.next(), words.next()) else {
             continue;
         };
         let depth = Path::new(point).components().count();

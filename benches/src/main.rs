@@ -62,10 +62,8 @@ use args::Request;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let request = match args::parse(&words) {
         Ok(request) => request,
         Err(error) => {
@@ -79,12 +77,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Request::Clean { folder } => bench::clean(&folder),
-        Request::Child {
-            task,
-            db,
-            dir,
-            threads,
-        } => child::run(&task, &db, &dir, threads),
+        Request::Child { task, db, dir, threads } => child::run(&task, &db, &dir, threads),
         Request::Measure(settings) => bench::run(&settings),
     };
     match done {

@@ -9,19 +9,13 @@ use crate::Result;
 pub(crate) type Record = BTreeMap<String, f64>;
 
 pub(crate) fn record<const N: usize>(figures: [(&str, f64); N]) -> Record {
-    figures
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The record on the last line of a program's output.
 pub(crate) fn parse_record(output: &[u8]) -> Result<Record> {
     let text = std::str::from_utf8(output)?;
-    let line = text
-        .lines()
-        .next_back()
-        .ok_or("the program printed nothing")?;
+    let line = text.lines().next_back().ok_or("the program printed nothing")?;
     serde_json::from_str(line).map_err(|error| format!("`{line}` is not a record: {error}").into())
 }
 
@@ -74,14 +68,8 @@ pub(crate) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    pub(crate) fn new(
-        key: &'static str,
-        run: impl FnMut() -> Result<Record> + 'a,
-    ) -> Contender<'a> {
-        Contender {
-            key,
-            run: Box::new(run),
-        }
+    pub(crate) fn new(key: &'static str, run: impl FnMut() -> Result<Record> + 'a) -> Contender<'a> {
+        Contender { key, run: Box::new(run) }
     }
 }
 
@@ -92,11 +80,7 @@ pub(crate) struct Outcome(BTreeMap<&'static str, BTreeMap<String, Samples>>);
 impl Outcome {
     /// All values of a figure; none if the contender never ran or the machine does not tell this figure.
     pub(crate) fn samples(&self, key: &str, figure: &str) -> Samples {
-        self.0
-            .get(key)
-            .and_then(|figures| figures.get(figure))
-            .cloned()
-            .unwrap_or_default()
+        self.0.get(key).and_then(|figures| figures.get(figure)).cloned().unwrap_or_default()
     }
 
     pub(crate) fn seconds(&self, key: &str) -> Samples {
@@ -114,14 +98,9 @@ pub(crate) fn rounds(runs: usize, contenders: &mut [Contender<'_>]) -> Result<Ou
         }
         for place in order {
             let contender = &mut contenders[place];
-            let record =
-                (contender.run)().map_err(|error| format!("{}: {error}", contender.key))?;
+            let record = (contender.run)().map_err(|error| format!("{}: {error}", contender.key))?;
             let seconds = record.get("seconds").copied().unwrap_or(f64::NAN);
-            eprintln!(
-                "round {} of {runs}: {} {seconds:.3} s",
-                round + 1,
-                contender.key
-            );
+            eprintln!("round {} of {runs}: {} {seconds:.3} s", round + 1, contender.key);
             let figures = outcome.0.entry(contender.key).or_default();
             for (name, value) in record {
                 figures.entry(name).or_default().push(value);
@@ -146,17 +125,11 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_value_or_the_middle_of_two() {
-        for (values, expected) in [
-            (vec![3.0], 3.0),
-            (vec![9.0, 1.0, 2.0], 2.0),
-            (vec![4.0, 1.0, 2.0, 3.0], 2.5),
-        ] {
+        for (values, expected) in
+            [(vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 3.0], 2.5)]
+        {
             let samples: Samples = values.iter().copied().collect();
-            assert_eq!(
-                samples.median().total_cmp(&expected),
-                std::cmp::Ordering::Equal,
-                "{values:?}"
-            );
+            assert_eq!(samples.median().total_cmp(&expected), std::cmp::Ordering::Equal, "{values:?}");
         }
         assert!(Samples::default().median().is_nan());
     }

@@ -24,11 +24,9 @@ pub(crate) fn first(db: &Path, dir: &Path, threads: usize) -> Result<Record> {
     let seconds = start.elapsed().as_secs_f64();
     let published = warden.snapshot().len();
     if published != report.files {
-        return Err(format!(
-            "the first scan saw {} files, but the snapshot holds {published}",
-            report.files
-        )
-        .into());
+        return Err(
+            format!("the first scan saw {} files, but the snapshot holds {published}", report.files).into()
+        );
     }
     let written = process::written();
     Ok(record([
@@ -55,34 +53,19 @@ pub(crate) fn again(db: &Path, threads: usize, walker: Walker) -> Result<Record>
     let written = process::written();
     let memory = process::memory();
     if !report.is_unchanged() || report.published {
-        let Report {
-            added,
-            modified,
-            moved,
-            missing,
-            ..
-        } = report;
+        let Report { added, modified, moved, missing, .. } = report;
         return Err(format!(
             "nothing changed on disk, but the rescan tells {added} added, {modified} modified, {moved} moved, {missing} missing"
         )
         .into());
     }
-    let rise = if peak_is_of_the_rescan {
-        memory.peak_bytes - memory_before.resident_bytes
-    } else {
-        f64::NAN
-    };
+    let rise =
+        if peak_is_of_the_rescan { memory.peak_bytes - memory_before.resident_bytes } else { f64::NAN };
     Ok(record([
         ("seconds", seconds),
         ("files", report.files as f64),
-        (
-            "written_call_bytes",
-            written.call_bytes - written_before.call_bytes,
-        ),
-        (
-            "written_disk_bytes",
-            written.disk_bytes - written_before.disk_bytes,
-        ),
+        ("written_call_bytes", written.call_bytes - written_before.call_bytes),
+        ("written_disk_bytes", written.disk_bytes - written_before.disk_bytes),
         ("resident_bytes", memory_before.resident_bytes),
         ("peak_rise_bytes", rise),
     ]))
@@ -112,10 +95,7 @@ pub(crate) fn read_all(db: &Path) -> Result<Record> {
     let start = Instant::now();
     let warden = Warden::open(db)?;
     let files = read_every_file(&warden.snapshot());
-    Ok(record([
-        ("seconds", start.elapsed().as_secs_f64()),
-        ("files", files as f64),
-    ]))
+    Ok(record([("seconds", start.elapsed().as_secs_f64()), ("files", files as f64)]))
 }
 
 /// Random lookups by path in one snapshot.
@@ -126,27 +106,22 @@ pub(crate) fn lookup(db: &Path, most: usize) -> Result<Record> {
     let start = Instant::now();
     look_up(&snapshot, &paths)?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(record([
-        ("seconds", seconds),
-        ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64),
-    ]))
+    Ok(record([("seconds", seconds), ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64)]))
 }
 
 /// One scan that must end well: anything else would measure something other than what the table says.
 pub(crate) fn scan(warden: &Warden, root: &str, threads: usize, walker: Walker) -> Result<Report> {
-    let options = ScanOptions::default()
-        .target(root)
-        .walker(walker)
-        .threads(threads);
+    let options = ScanOptions::default().target(root).walker(walker).threads(threads);
     let reports = warden.scan_with(&options, &ScanContext::default())?;
-    let report = reports
-        .into_iter()
-        .next()
-        .ok_or("the scan gave no report")?;
+    let report = reports.into_iter().next().ok_or("the scan gave no report")?;
     if !report.is_clean() {
         let held = report.held.is_some();
         let reason = report.unavailable.unwrap_or_default();
-        return Err(format!("the scan of `{root}` did not end well: {} errors, held: {held}, unavailable: `{reason}`", report.errors).into());
+        return Err(format!(
+            "the scan of `{root}` did not end well: {} errors, held: {held}, unavailable: `{reason}`",
+            report.errors
+        )
+        .into());
     }
     Ok(report)
 }
@@ -165,9 +140,7 @@ pub(crate) fn read_every_file(snapshot: &Snapshot) -> u64 {
     let (mut files, mut total) = (0_u64, 0_u64);
     for entry in snapshot.files("") {
         files += 1;
-        total = total
-            .wrapping_add(entry.size())
-            .wrapping_add(entry.mtime_ns() as u64);
+        total = total.wrapping_add(entry.size()).wrapping_add(entry.mtime_ns() as u64);
     }
     black_box(total);
     files
@@ -177,9 +150,8 @@ pub(crate) fn read_every_file(snapshot: &Snapshot) -> u64 {
 pub(crate) fn look_up(snapshot: &Snapshot, paths: &Paths) -> Result<()> {
     let mut total = 0_u64;
     for path in paths.iter() {
-        let entry = snapshot
-            .get(path)
-            .ok_or_else(|| format!("`{}` is not in the snapshot", path.escape_ascii()))?;
+        let entry =
+            snapshot.get(path).ok_or_else(|| format!("`{}` is not in the snapshot", path.escape_ascii()))?;
         total = total.wrapping_add(entry.size());
     }
     black_box(total);

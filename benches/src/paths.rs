@@ -28,9 +28,7 @@ impl Paths {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.ends
-            .windows(2)
-            .map(move |ends| &self.bytes[ends[0]..ends[1]])
+        self.ends.windows(2).map(move |ends| &self.bytes[ends[0]..ends[1]])
     }
 }
 
@@ -40,9 +38,7 @@ mod tests {
 
     #[test]
     fn every_path_is_there_once() {
-        let all: Vec<Vec<u8>> = (0..100)
-            .map(|number| format!("dir/{number}").into_bytes())
-            .collect();
+        let all: Vec<Vec<u8>> = (0..100).map(|number| format!("dir/{number}").into_bytes()).collect();
         let paths = Paths::shuffled(all.clone(), 1_000);
         let mut back: Vec<Vec<u8>> = paths.iter().map(<[u8]>::to_vec).collect();
         assert_ne!(back, all);

@@ -17,11 +17,7 @@ use crate::measure::{Record, record};
 
 /// `find` printing what a scanner would keep.
 pub(crate) fn find(dir: &Path) -> Result<Record> {
-    timed(
-        Command::new("find")
-            .arg(dir)
-            .args(["-printf", "%p %s %T@ %C@ %i\\n"]),
-    )
+    timed(Command::new("find").arg(dir).args(["-printf", "%p %s %T@ %C@ %i\\n"]))
 }
 
 /// The name under which `fd` is installed here (Debian calls it `fdfind`).
@@ -42,14 +38,7 @@ pub(crate) fn fd(program: &str, dir: &Path, threads: usize) -> Result<Record> {
     let threads = threads.to_string();
     timed(
         Command::new(program)
-            .args([
-                "--unrestricted",
-                "--changed-after",
-                "1971-01-01",
-                "--threads",
-                threads.as_str(),
-                ".",
-            ])
+            .args(["--unrestricted", "--changed-after", "1971-01-01", "--threads", threads.as_str(), "."])
             .arg(dir),
     )
 }
@@ -109,10 +98,7 @@ pub(crate) fn jwalk_files(
     let walk = jwalk::WalkDirGeneric::<((), Option<Metadata>)>::new(dir)
         .skip_hidden(false)
         .sort(true)
-        .parallelism(Parallelism::RayonExistingPool {
-            pool,
-            busy_timeout: None,
-        })
+        .parallelism(Parallelism::RayonExistingPool { pool, busy_timeout: None })
         .process_read_dir(|_depth, _path, _state, children| {
             for child in children.iter_mut().flatten() {
                 child.client_state = child.metadata().ok();
@@ -128,11 +114,7 @@ pub(crate) fn jwalk_files(
             .client_state
             .as_ref()
             .ok_or_else(|| format!("no metadata for {}", entry.path().display()))?;
-        join(
-            &mut path,
-            entry.parent_path.strip_prefix(dir)?,
-            &entry.file_name,
-        );
+        join(&mut path, entry.parent_path.strip_prefix(dir)?, &entry.file_name);
         each(&path, metadata)?;
     }
     Ok(())
@@ -164,20 +146,8 @@ mod tests {
             Ok(())
         })?;
         seen.sort();
-        assert_eq!(
-            seen,
-            [
-                (".hidden".to_owned(), 1),
-                ("a".to_owned(), 1),
-                ("sub/b".to_owned(), 1)
-            ]
-        );
-        assert_eq!(
-            walkdir(folder.path())?
-                .get("files")
-                .map(|files| *files as u64),
-            Some(3)
-        );
+        assert_eq!(seen, [(".hidden".to_owned(), 1), ("a".to_owned(), 1), ("sub/b".to_owned(), 1)]);
+        assert_eq!(walkdir(folder.path())?.get("files").map(|files| *files as u64), Some(3));
         Ok(())
     }
 }

@@ -12,10 +12,7 @@ pub(crate) struct Memory {
 pub(crate) fn memory() -> Memory {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = |name| number_after(&text, name) * 1024.0;
-    Memory {
-        resident_bytes: kilobytes("VmRSS:"),
-        peak_bytes: kilobytes("VmHWM:"),
-    }
+    Memory { resident_bytes: kilobytes("VmRSS:"), peak_bytes: kilobytes("VmHWM:") }
 }
 
 /// Lets the peak start again from what is resident now; false where the kernel does not offer it.
@@ -33,10 +30,7 @@ pub(crate) struct Written {
 
 pub(crate) fn written() -> Written {
     let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
-    Written {
-        call_bytes: number_after(&text, "wchar:"),
-        disk_bytes: number_after(&text, "write_bytes:"),
-    }
+    Written { call_bytes: number_after(&text, "wchar:"), disk_bytes: number_after(&text, "write_bytes:") }
 }
 
 fn number_after(text: &str, name: &str) -> f64 {

@@ -39,10 +39,7 @@ pub(crate) fn again(db: &Path, dir: &Path, threads: usize) -> Result<Record> {
         rows.insert(path.to_vec(), stat);
     })?;
     let files = compare(dir, threads, &rows)?;
-    Ok(record([
-        ("seconds", start.elapsed().as_secs_f64()),
-        ("files", files as f64),
-    ]))
+    Ok(record([("seconds", start.elapsed().as_secs_f64()), ("files", files as f64)]))
 }
 
 /// Opens and reads every row.
@@ -71,18 +68,11 @@ pub(crate) fn lookup(db: &Path, most: usize) -> Result<Record> {
     let mut total = 0_i64;
     for path in paths.iter() {
         let found = table.get(path)?.ok_or("a stored path is not found")?;
-        total = total.wrapping_add(
-            Stat::decode(found.value())
-                .ok_or("a row is too short")?
-                .size,
-        );
+        total = total.wrapping_add(Stat::decode(found.value()).ok_or("a row is too short")?.size);
     }
     let seconds = start.elapsed().as_secs_f64();
     std::hint::black_box(total);
-    Ok(record([
-        ("seconds", seconds),
-        ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64),
-    ]))
+    Ok(record([("seconds", seconds), ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64)]))
 }
 
 fn each_row(database: &Database, mut each: impl FnMut(&[u8], Stat)) -> Result<()> {
@@ -90,10 +80,7 @@ fn each_row(database: &Database, mut each: impl FnMut(&[u8], Stat)) -> Result<()
     let table = transaction.open_table(FILES)?;
     for row in table.iter()? {
         let (path, bytes) = row?;
-        each(
-            path.value(),
-            Stat::decode(bytes.value()).ok_or("a row is too short")?,
-        );
+        each(path.value(), Stat::decode(bytes.value()).ok_or("a row is too short")?);
     }
     Ok(())
 }

@@ -44,13 +44,7 @@ impl Row {
     }
 
     pub(crate) fn note(what: impl Into<String>, text: impl Into<String>) -> Row {
-        Row {
-            what: what.into(),
-            median: text.into(),
-            ratio: String::new(),
-            limit: String::new(),
-            met: "",
-        }
+        Row { what: what.into(), median: text.into(), ratio: String::new(), limit: String::new(), met: "" }
     }
 
     pub(crate) fn value(what: impl Into<String>, value: f64, unit: Unit) -> Row {
@@ -61,11 +55,7 @@ impl Row {
     pub(crate) fn samples(what: impl Into<String>, samples: &Samples, unit: Unit) -> Row {
         let mut text = unit.show(samples.median());
         if samples.len() > 1 {
-            text = format!(
-                "{text} ({} - {})",
-                unit.show(samples.least()),
-                unit.show(samples.most())
-            );
+            text = format!("{text} ({} - {})", unit.show(samples.least()), unit.show(samples.most()));
         }
         Row::note(what, text)
     }

@@ -33,10 +33,7 @@ impl Stat {
 
     pub(crate) fn encode(&self) -> [u8; Stat::BYTES] {
         let mut bytes = [0; Stat::BYTES];
-        for (place, number) in [self.size, self.mtime_ns, self.ctime_ns, self.inode]
-            .into_iter()
-            .enumerate()
-        {
+        for (place, number) in [self.size, self.mtime_ns, self.ctime_ns, self.inode].into_iter().enumerate() {
             bytes[place * 8..][..8].copy_from_slice(&number.to_le_bytes());
         }
         bytes[32..].copy_from_slice(&self.mode.to_le_bytes());
@@ -44,19 +41,10 @@ impl Stat {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Stat> {
-        let number = |place: usize| {
-            Some(i64::from_le_bytes(
-                bytes.get(place * 8..place * 8 + 8)?.try_into().ok()?,
-            ))
-        };
+        let number =
+            |place: usize| Some(i64::from_le_bytes(bytes.get(place * 8..place * 8 + 8)?.try_into().ok()?));
         let mode = u32::from_le_bytes(bytes.get(32..Stat::BYTES)?.try_into().ok()?);
-        Some(Stat {
-            size: number(0)?,
-            mtime_ns: number(1)?,
-            ctime_ns: number(2)?,
-            inode: number(3)?,
-            mode,
-        })
+        Some(Stat { size: number(0)?, mtime_ns: number(1)?, ctime_ns: number(2)?, inode: number(3)?, mode })
     }
 }
 
@@ -75,11 +63,7 @@ pub(crate) fn compare(dir: &Path, threads: usize, rows: &Rows) -> Result<u64> {
         Ok(())
     })?;
     if different > 0 || seen != rows.len() as u64 {
-        return Err(format!(
-            "{different} of {seen} files differ from the {} rows stored",
-            rows.len()
-        )
-        .into());
+        return Err(format!("{different} of {seen} files differ from the {} rows stored", rows.len()).into());
     }
     Ok(seen)
 }
@@ -90,13 +74,7 @@ mod tests {
 
     #[test]
     fn a_stat_survives_its_bytes() {
-        let stat = Stat {
-            size: 1,
-            mtime_ns: -2,
-            ctime_ns: i64::MAX,
-            inode: 4,
-            mode: 0o100_644,
-        };
+        let stat = Stat { size: 1, mtime_ns: -2, ctime_ns: i64::MAX, inode: 4, mode: 0o100_644 };
         assert_eq!(Stat::decode(&stat.encode()), Some(stat));
         assert_eq!(Stat::decode(&[0; Stat::BYTES - 1]), None);
     }

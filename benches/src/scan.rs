@@ -13,12 +13,7 @@ const FRESH: &str = "first.tw";
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let dir = &bench.tree.dir;
-    child::measure(
-        Task::OursFirst,
-        &bench.fresh_state(KEPT)?,
-        dir,
-        bench.threads,
-    )?;
+    child::measure(Task::OursFirst, &bench.fresh_state(KEPT)?, dir, bench.threads)?;
     // As a program leaves it: the size is that of the file after the first scan and a clean close.
     let state_bytes = bench.state_bytes(KEPT)?;
 
@@ -34,9 +29,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
         bench.contender(Task::Jwalk, KEPT),
     ];
     if let Some(program) = fd {
-        contenders.push(Contender::new("fd", move || {
-            peers::fd(program, dir, bench.threads)
-        }));
+        contenders.push(Contender::new("fd", move || peers::fd(program, dir, bench.threads)));
     }
     let outcome = rounds(bench.runs, &mut contenders)?;
 
@@ -60,49 +53,32 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = vec![
         timed("floor: getdents64 + statx in C", "floor"),
         limited("rescan, nothing changed", Task::OursAgainFd, 1.25),
-        Row::samples("  bytes written by it", &written, Unit::Bytes).at_most(
-            written.most(),
-            0.0,
-            "0 bytes",
-        ),
+        Row::samples("  bytes written by it", &written, Unit::Bytes).at_most(written.most(), 0.0, "0 bytes"),
         Row::samples("  peak memory above the open state", &rise, Unit::Megabytes).at_most(
             rise.median(),
             40e6,
             "40 MB",
         ),
-        timed(
-            "rescan, nothing changed, walker jwalk",
-            Task::OursAgainJwalk.name(),
-        ),
+        timed("rescan, nothing changed, walker jwalk", Task::OursAgainJwalk.name()),
         limited("first scan, durable and published", Task::OursFirst, 2.0),
-        Row::samples(
-            "  peak memory of it",
-            &figure(Task::OursFirst, "peak_bytes"),
-            Unit::Megabytes,
-        ),
+        Row::samples("  peak memory of it", &figure(Task::OursFirst, "peak_bytes"), Unit::Megabytes),
         Row::samples(
             "  bytes written by it",
             &figure(Task::OursFirst, "written_call_bytes"),
             Unit::Megabytes,
         ),
         limited("open until the first lookup", Task::OursOpen, 0.3),
-        Row::samples(
-            "  resident memory, snapshot open",
-            &resident,
-            Unit::Megabytes,
-        )
-        .at_most(
+        Row::samples("  resident memory, snapshot open", &resident, Unit::Megabytes).at_most(
             resident.median(),
             resident_limit(bench.tree.files),
             format!("{:.0} MB", resident_limit(bench.tree.files) / 1e6),
         ),
         Row::value("state file", state_bytes, Unit::Megabytes),
-        Row::value(
-            "  bytes per file, beside its name",
+        Row::value("  bytes per file, beside its name", beside_names, Unit::Bytes).at_most(
             beside_names,
-            Unit::Bytes,
-        )
-        .at_most(beside_names, 60.0, "60 B"),
+            60.0,
+            "60 B",
+        ),
         timed("find -printf", "find"),
         timed("walkdir + metadata, 1 thread", Task::Walkdir.name()),
         timed("jwalk + metadata", Task::Jwalk.name()),

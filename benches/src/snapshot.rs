@@ -41,10 +41,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let newer = warden.snapshot();
     let differing = newer.diff(&older).len();
     if differing != TOUCHED {
-        return Err(format!(
-            "{TOUCHED} files were touched, but the two snapshots differ in {differing}"
-        )
-        .into());
+        return Err(
+            format!("{TOUCHED} files were touched, but the two snapshots differ in {differing}").into()
+        );
     }
 
     let mut contenders = [
@@ -53,9 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
                 drop(black_box(warden.snapshot()));
             })
         }),
-        Contender::new("lookup", || {
-            per_item(paths.len() as u64, || ours::look_up(&newer, &paths))
-        }),
+        Contender::new("lookup", || per_item(paths.len() as u64, || ours::look_up(&newer, &paths))),
         Contender::new("iterate", || {
             per_item(newer.len(), || {
                 ours::read_every_file(&newer);
@@ -75,60 +72,36 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     ];
     let outcome = rounds(bench.runs, &mut contenders)?;
 
-    let nanos =
-        |what: &str, key: &str| Row::samples(what, &outcome.samples(key, "ns"), Unit::Nanos);
+    let nanos = |what: &str, key: &str| Row::samples(what, &outcome.samples(key, "ns"), Unit::Nanos);
     let limited = |what: &str, key: &str, limit: f64| {
-        nanos(what, key).at_most(
-            outcome.samples(key, "ns").median(),
-            limit,
-            Unit::Nanos.show(limit),
-        )
+        nanos(what, key).at_most(outcome.samples(key, "ns").median(), limit, Unit::Nanos.show(limit))
     };
     let micros = outcome.samples("diff", "us");
     Ok(vec![
         limited("acquire and drop a snapshot", "acquire", 25.0),
         limited("lookup by path, random order", "lookup", 500.0),
         limited("iterate with size and time, per file", "iterate", 30.0),
-        nanos(
-            &format!(
-                "du of a directory {} deep",
-                deep.iter().filter(|byte| **byte == b'/').count()
-            ),
-            "du",
-        ),
-        Row::samples(
-            format!("diff, {TOUCHED} of {} files differ", newer.len()),
-            &micros,
-            Unit::Micros,
-        )
-        .at_most(micros.median(), 100.0, Unit::Micros.show(100.0)),
+        nanos(&format!("du of a directory {} deep", deep.iter().filter(|byte| **byte == b'/').count()), "du"),
+        Row::samples(format!("diff, {TOUCHED} of {} files differ", newer.len()), &micros, Unit::Micros)
+            .at_most(micros.median(), 100.0, Unit::Micros.show(100.0)),
     ])
 }
 
 fn calls(count: u64, operation: impl FnMut()) -> Result<Record> {
     let nanos = nanos_per_call(count, operation);
-    Ok(record([
-        ("seconds", nanos * count as f64 / 1e9),
-        ("ns", nanos),
-        ("us", nanos / 1e3),
-    ]))
+    Ok(record([("seconds", nanos * count as f64 / 1e9), ("ns", nanos), ("us", nanos / 1e3)]))
 }
 
 fn per_item(items: u64, pass: impl FnOnce() -> Result<()>) -> Result<Record> {
     let start = Instant::now();
     pass()?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(record([
-        ("seconds", seconds),
-        ("ns", seconds * 1e9 / items.max(1) as f64),
-    ]))
+    Ok(record([("seconds", seconds), ("ns", seconds * 1e9 / items.max(1) as f64)]))
 }
 
 /// The directory of the file with the most components.
 fn deepest_directory(paths: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let deepest = paths
-        .iter()
-        .max_by_key(|path| path.iter().filter(|byte| **byte == b'/').count())?;
+    let deepest = paths.iter().max_by_key(|path| path.iter().filter(|byte| **byte == b'/').count())?;
     let end = deepest.iter().rposition(|byte| *byte == b'/')?;
     Some(deepest[..end].to_vec())
 }
@@ -136,13 +109,8 @@ fn deepest_directory(paths: &[Vec<u8>]) -> Option<Vec<u8>> {
 /// A few files in as many places, where they lie on disk.
 fn some_files(bench: &Bench, paths: &Paths) -> Vec<PathBuf> {
     let prefix = format!("{ROOT}/");
-    let relative = paths
-        .iter()
-        .filter_map(|path| path.strip_prefix(prefix.as_bytes()));
-    relative
-        .take(TOUCHED)
-        .map(|path| bench.tree.dir.join(OsStr::from_bytes(path)))
-        .collect()
+    let relative = paths.iter().filter_map(|path| path.strip_prefix(prefix.as_bytes()));
+    relative.take(TOUCHED).map(|path| bench.tree.dir.join(OsStr::from_bytes(path))).collect()
 }
 
 /// Files whose modification time is one second later than it was, until this is dropped.

@@ -12,8 +12,7 @@ use crate::paths::Paths;
 use crate::peers;
 use crate::rows::{Rows, Stat, compare};
 
-const SETTINGS: &str =
-    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;";
+const SETTINGS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;";
 const SCHEMA: &str = "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, \
      ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, mode INTEGER NOT NULL) WITHOUT ROWID;";
 const COLUMNS: &str = "path, size, mtime_ns, ctime_ns, inode, mode";
@@ -25,17 +24,10 @@ pub(crate) fn first(db: &Path, dir: &Path, threads: usize) -> Result<Record> {
     connection.execute_batch(SCHEMA)?;
     let transaction = connection.transaction()?;
     {
-        let mut insert = transaction.prepare(&format!(
-            "INSERT INTO files ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-        ))?;
+        let mut insert =
+            transaction.prepare(&format!("INSERT INTO files ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"))?;
         peers::jwalk_files(dir, threads, |path, metadata| {
-            let Stat {
-                size,
-                mtime_ns,
-                ctime_ns,
-                inode,
-                mode,
-            } = Stat::of(metadata);
+            let Stat { size, mtime_ns, ctime_ns, inode, mode } = Stat::of(metadata);
             insert.execute(params![path, size, mtime_ns, ctime_ns, inode, mode])?;
             Ok(())
         })?;
@@ -53,10 +45,7 @@ pub(crate) fn again(db: &Path, dir: &Path, threads: usize) -> Result<Record> {
         rows.insert(path.to_vec(), stat);
     })?;
     let files = compare(dir, threads, &rows)?;
-    Ok(record([
-        ("seconds", start.elapsed().as_secs_f64()),
-        ("files", files as f64),
-    ]))
+    Ok(record([("seconds", start.elapsed().as_secs_f64()), ("files", files as f64)]))
 }
 
 /// Opens and reads every row.
@@ -80,8 +69,7 @@ pub(crate) fn lookup(db: &Path, most: usize) -> Result<Record> {
     each_row(&connection, |path, _| paths.push(path.to_vec()))?;
     let paths = Paths::shuffled(paths, most);
     let transaction = connection.transaction()?;
-    let mut select =
-        transaction.prepare(&format!("SELECT {COLUMNS} FROM files WHERE path = ?1"))?;
+    let mut select = transaction.prepare(&format!("SELECT {COLUMNS} FROM files WHERE path = ?1"))?;
     let start = Instant::now();
     let mut total = 0_i64;
     for path in paths.iter() {
@@ -89,10 +77,7 @@ pub(crate) fn lookup(db: &Path, most: usize) -> Result<Record> {
     }
     let seconds = start.elapsed().as_secs_f64();
     std::hint::black_box(total);
-    Ok(record([
-        ("seconds", seconds),
-        ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64),
-    ]))
+    Ok(record([("seconds", seconds), ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64)]))
 }
 
 fn open(db: &Path) -> Result<Connection> {

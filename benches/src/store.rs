@@ -49,30 +49,14 @@ static STORES: [Store; 3] = [
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     for store in &STORES {
-        child::measure(
-            store.first,
-            &bench.fresh_state(store.kept)?,
-            &bench.tree.dir,
-            bench.threads,
-        )?;
+        child::measure(store.first, &bench.fresh_state(store.kept)?, &bench.tree.dir, bench.threads)?;
     }
     let mut contenders = vec![bench.floor_contender()];
-    contenders.extend(
-        STORES
-            .iter()
-            .map(|store| bench.fresh_contender(store.first, store.fresh)),
-    );
-    let on_kept: [fn(&Store) -> Task; 3] = [
-        |store| store.again,
-        |store| store.read_all,
-        |store| store.lookup,
-    ];
+    contenders.extend(STORES.iter().map(|store| bench.fresh_contender(store.first, store.fresh)));
+    let on_kept: [fn(&Store) -> Task; 3] =
+        [|store| store.again, |store| store.read_all, |store| store.lookup];
     for task in on_kept {
-        contenders.extend(
-            STORES
-                .iter()
-                .map(|store| bench.contender(task(store), store.kept)),
-        );
+        contenders.extend(STORES.iter().map(|store| bench.contender(task(store), store.kept)));
     }
     let outcome = rounds(bench.runs, &mut contenders)?;
 
@@ -99,18 +83,12 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
             &outcome.seconds(store.read_all.name()),
         ));
     }
-    let own_lookup = outcome
-        .samples(Task::OursLookup.name(), "ns_per_lookup")
-        .median();
+    let own_lookup = outcome.samples(Task::OursLookup.name(), "ns_per_lookup").median();
     for store in &STORES {
         let nanos = outcome.samples(store.lookup.name(), "ns_per_lookup");
         rows.push(
-            Row::samples(
-                format!("lookup by path, {}", store.name),
-                &nanos,
-                Unit::Nanos,
-            )
-            .ratio(nanos.median() / own_lookup, "ours"),
+            Row::samples(format!("lookup by path, {}", store.name), &nanos, Unit::Nanos)
+                .ratio(nanos.median() / own_lookup, "ours"),
         );
     }
     let own_bytes = bench.state_bytes(STORES[0].kept)?;

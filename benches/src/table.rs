@@ -7,10 +7,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(head: &[&'static str]) -> Table {
-        Table {
-            head: head.to_vec(),
-            rows: Vec::new(),
-        }
+        Table { head: head.to_vec(), rows: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, cells: Vec<String>) {
@@ -25,19 +22,13 @@ impl Table {
             padded(self.head.iter().copied(), &widths),
             padded(rule.iter().map(String::as_str), &widths),
         ];
-        lines.extend(
-            self.rows
-                .iter()
-                .map(|row| padded(row.iter().map(String::as_str), &widths)),
-        );
+        lines.extend(self.rows.iter().map(|row| padded(row.iter().map(String::as_str), &widths)));
         lines.join("\n") + "\n"
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut lines = vec![
-            format!("| {} |", self.head.join(" | ")),
-            format!("|{}", "---|".repeat(self.head.len())),
-        ];
+        let mut lines =
+            vec![format!("| {} |", self.head.join(" | ")), format!("|{}", "---|".repeat(self.head.len()))];
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
             lines.push(format!("| {} |", cells.join(" | ")));
@@ -78,17 +69,11 @@ mod tests {
 
     #[test]
     fn text_is_aligned() {
-        assert_eq!(
-            example().text(),
-            "what    µs\n------  --\na|b     1\nlonger  20\n"
-        );
+        assert_eq!(example().text(), "what    µs\n------  --\na|b     1\nlonger  20\n");
     }
 
     #[test]
     fn markdown_escapes_bars() {
-        assert_eq!(
-            example().markdown(),
-            "| what | µs |\n|---|---|\n| a\\|b | 1 |\n| longer | 20 |\n"
-        );
+        assert_eq!(example().markdown(), "| what | µs |\n|---|---|\n| a\\|b | 1 |\n| longer | 20 |\n");
     }
 }

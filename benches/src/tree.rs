@@ -29,8 +29,8 @@ const BRANCH_FILES: u64 = 1_000;
 const LEAVES_PER_GROUP: u64 = 8;
 
 const WORDS: [&str; 16] = [
-    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "indigo", "jasper",
-    "kelp", "lumen", "marble", "nectar", "onyx", "prairie",
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "indigo", "jasper", "kelp",
+    "lumen", "marble", "nectar", "onyx", "prairie",
 ];
 
 /// A file that every tree has, relative to the tree: the first lookup after an open asks for it.
@@ -67,31 +67,14 @@ impl Tree {
             _ => {}
         }
         if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(|error| {
-                format!(
-                    "cannot remove the unfinished tree {}: {error}",
-                    dir.display()
-                )
-            })?;
+            fs::remove_dir_all(&dir)
+                .map_err(|error| format!("cannot remove the unfinished tree {}: {error}", dir.display()))?;
         }
         let made = build(&dir, files)
             .map_err(|error| format!("cannot build the tree {}: {error}", dir.display()))?;
-        let text = format!(
-            "{}{} {} {}\n",
-            stamp_head(files),
-            made.files,
-            made.dirs,
-            made.name_bytes
-        );
-        fs::write(&stamp, text)
-            .map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
-        Ok(Tree {
-            dir,
-            files: made.files,
-            dirs: made.dirs,
-            name_bytes: made.name_bytes,
-            fresh: true,
-        })
+        let text = format!("{}{} {} {}\n", stamp_head(files), made.files, made.dirs, made.name_bytes);
+        fs::write(&stamp, text).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
+        Ok(Tree { dir, files: made.files, dirs: made.dirs, name_bytes: made.name_bytes, fresh: true })
     }
 
     /// Waits until a tree that was just built is old enough to be scanned: entries whose times are too recent are looked at twice, and
@@ -104,18 +87,10 @@ impl Tree {
 
     fn from_stamp(stamp: &Path, dir: &Path, files: u64) -> Option<Tree> {
         let text = fs::read_to_string(stamp).ok()?;
-        let mut counts = text
-            .strip_prefix(&stamp_head(files))?
-            .split_whitespace()
-            .map(|word| word.parse::<u64>().ok());
+        let mut counts =
+            text.strip_prefix(&stamp_head(files))?.split_whitespace().map(|word| word.parse::<u64>().ok());
         let (files, dirs, name_bytes) = (counts.next()??, counts.next()??, counts.next()??);
-        dir.join(PROBE).exists().then(|| Tree {
-            dir: dir.to_owned(),
-            files,
-            dirs,
-            name_bytes,
-            fresh: false,
-        })
+        dir.join(PROBE).exists().then(|| Tree { dir: dir.to_owned(), files, dirs, name_bytes, fresh: false })
     }
 }
 
@@ -142,10 +117,7 @@ fn plan(files: u64) -> Vec<Unit> {
         units.push(Unit::Wide { index, files });
     }
     for index in 0..left.div_ceil(BRANCH_FILES) {
-        units.push(Unit::Branch {
-            index,
-            files: BRANCH_FILES.min(left - index * BRANCH_FILES),
-        });
+        units.push(Unit::Branch { index, files: BRANCH_FILES.min(left - index * BRANCH_FILES) });
     }
     units
 }
@@ -159,11 +131,7 @@ struct Made {
 
 fn build(dir: &Path, files: u64) -> Result<Made> {
     fs::create_dir_all(dir)?;
-    let root = rustix::fs::open(
-        dir,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let root = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut top = Builder::new(0);
     for section in SECTIONS.into_iter().chain([WIDE_SECTION]) {
         top.directory(&root, section)?;
@@ -172,13 +140,10 @@ fn build(dir: &Path, files: u64) -> Result<Made> {
     let next = AtomicUsize::new(0);
     let mut total = top.made;
     thread::scope(|scope| -> Result<()> {
-        let builders: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| build_units(&root, &units, &next)))
-            .collect();
+        let builders: Vec<_> =
+            (0..THREADS).map(|_| scope.spawn(|| build_units(&root, &units, &next))).collect();
         for builder in builders {
-            let made = builder
-                .join()
-                .map_err(|_| "a thread of the generator panicked")??;
+            let made = builder.join().map_err(|_| "a thread of the generator panicked")??;
             total.files += made.files;
             total.dirs += made.dirs;
             total.name_bytes += made.name_bytes;
@@ -303,12 +268,9 @@ impl Kind {
 
     fn file_name(self, number: u64, day: u64, word: &str) -> String {
         match self {
-            Kind::Photos => format!(
-                "IMG_2024{:02}{:02}_{:04}.jpg",
-                day / 28 % 12 + 1,
-                day % 28 + 1,
-                1_400 + number
-            ),
+            Kind::Photos => {
+                format!("IMG_2024{:02}{:02}_{:04}.jpg", day / 28 % 12 + 1, day % 28 + 1, 1_400 + number)
+            }
             Kind::Music => format!("track-{number:02}.flac"),
             Kind::Books => format!("chapter_{number:03}.txt"),
             Kind::Source => format!("{word}_index{number:02}.rs"),
@@ -323,10 +285,7 @@ struct Builder {
 
 impl Builder {
     fn new(seed: u64) -> Builder {
-        Builder {
-            rng: Rng::new(seed),
-            made: Made::default(),
-        }
+        Builder { rng: Rng::new(seed), made: Made::default() }
     }
 
     fn directory(&mut self, parent: &OwnedFd, name: &str) -> Result<OwnedFd> {
@@ -345,8 +304,7 @@ impl Builder {
     }
 
     fn file(&mut self, dir: &OwnedFd, name: &str) -> Result<()> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
         let magnitude = self.rng.between(0, 24);
         rustix::fs::ftruncate(&file, self.rng.draw() & ((1 << magnitude) - 1))?;
@@ -355,13 +313,7 @@ impl Builder {
             tv_sec: self.rng.between(1_262_304_000, 1_735_689_600) as i64,
             tv_nsec: self.rng.between(0, 999_999_999) as i64,
         };
-        rustix::fs::futimens(
-            &file,
-            &Timestamps {
-                last_access: time,
-                last_modification: time,
-            },
-        )?;
+        rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
         self.made.files += 1;
         self.made.name_bytes += name.len() as u64;
         Ok(())
@@ -381,11 +333,7 @@ mod tests {
         let mut found = Vec::new();
         for entry in walkdir::WalkDir::new(dir).min_depth(1).sort_by_file_name() {
             let entry = entry?;
-            let size = if entry.file_type().is_dir() {
-                0
-            } else {
-                entry.metadata()?.len()
-            };
+            let size = if entry.file_type().is_dir() { 0 } else { entry.metadata()?.len() };
             found.push((entry.path().strip_prefix(dir)?.to_owned(), size));
         }
         Ok(found)
@@ -409,10 +357,7 @@ mod tests {
         assert_eq!(found.len() as u64, built.files + built.dirs);
         assert!(built.dir.join(PROBE).is_file());
         let again = Tree::prepare(folder.path(), "tree", 3_000)?;
-        assert_eq!(
-            (again.files, again.dirs, again.name_bytes),
-            (built.files, built.dirs, built.name_bytes)
-        );
+        assert_eq!((again.files, again.dirs, again.name_bytes), (built.files, built.dirs, built.name_bytes));
         Ok(())
     }
 

@@ -63,9 +63,7 @@ pub(crate) fn require_known(
     if address.is_empty() || is_root || snapshot.contains(address) {
         return Ok(());
     }
-    if missing
-        && (snapshot.get_missing(address).is_some() || snapshot.missing(address).next().is_some())
-    {
+    if missing && (snapshot.get_missing(address).is_some() || snapshot.missing(address).next().is_some()) {
         return Ok(());
     }
     let failure = Failure::new(format!("nothing is known of `{}`", escape(address)));

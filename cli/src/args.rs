@@ -286,9 +286,7 @@ impl Cli {
             Command::Scan(args) if args.name.is_some() && args.dirs.len() != 1 => {
                 Some("'--name' names one new root: give exactly one DIR with it")
             }
-            Command::Ls(args) if args.print0 && self.json => {
-                Some("'--print0' cannot be used with '--json'")
-            }
+            Command::Ls(args) if args.print0 && self.json => Some("'--print0' cannot be used with '--json'"),
             _ => None,
         }
     }

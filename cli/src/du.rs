@@ -89,10 +89,5 @@ fn print_json(sum: &Sum, out: &mut Out) -> std::io::Result<()> {
 
 fn row(sum: &Sum) -> Vec<String> {
     let Totals { files, dirs, bytes } = sum.totals;
-    vec![
-        size(bytes),
-        counted(files, "file", "files"),
-        counted(dirs, "dir", "dirs"),
-        escape(&sum.address),
-    ]
+    vec![size(bytes), counted(files, "file", "files"), counted(dirs, "dir", "dirs"), escape(&sum.address)]
 }

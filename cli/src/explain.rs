@@ -62,12 +62,7 @@ pub(crate) fn run(state: &StateFile, argument: &OsStr, out: &mut Out) -> Result<
     Ok(Outcome::Complete)
 }
 
-fn print_json(
-    address: &[u8],
-    explanation: &Explanation,
-    known: &Known<'_>,
-    out: &mut Out,
-) -> io::Result<()> {
+fn print_json(address: &[u8], explanation: &Explanation, known: &Known<'_>, out: &mut Out) -> io::Result<()> {
     let root = explanation.root.as_ref().map(|root| root.name.as_str());
     let (path, path_b64) = json::path(root.map_or(address, |root| relative(root, address)));
     out.object(&ExplainLine {
@@ -86,7 +81,7 @@ fn print_json(
 
 fn disk_part(explanation: &Explanation) -> Option<DiskPart> {
     explanation.on_disk.as_ref().map(|disk| DiskPart {
-        kind: disk.kind.name(),
+        kind: disk.kind,
         size: disk.size,
         mtime_ns: disk.mtime_ns,
         ctime_ns: disk.ctime_ns,
@@ -95,12 +90,7 @@ fn disk_part(explanation: &Explanation) -> Option<DiskPart> {
     })
 }
 
-fn print(
-    address: &[u8],
-    explanation: &Explanation,
-    known: &Known<'_>,
-    out: &mut Out,
-) -> io::Result<()> {
+fn print(address: &[u8], explanation: &Explanation, known: &Known<'_>, out: &mut Out) -> io::Result<()> {
     writeln!(out, "{}", escape(address))?;
     let mut lines = vec![("verdict", printable(&explanation.verdict))];
     for reason in &explanation.reasons {
@@ -119,10 +109,7 @@ fn print(
         lines.push(("ignored by", printable(pattern)));
     }
     for (name, bytes) in &explanation.attrs {
-        lines.push((
-            "attribute",
-            format!("{}, {}", printable(name), counted(*bytes, "byte", "bytes")),
-        ));
+        lines.push(("attribute", format!("{}, {}", printable(name), counted(*bytes, "byte", "bytes"))));
     }
     out.sheet(&lines)
 }
@@ -150,10 +137,7 @@ fn recorded(label: &'static str, entry: &EntryRef<'_>) -> Vec<(&'static str, Str
         lines.push(("", format!("symlink to {}", escape(target))));
     }
     if entry.is_racy() {
-        lines.push((
-            "",
-            "seen while it was still being written: the next scan looks closer".to_owned(),
-        ));
+        lines.push(("", "seen while it was still being written: the next scan looks closer".to_owned()));
     }
     lines
 }

@@ -64,8 +64,7 @@ fn line(operation: &Operation) -> OperationLine<'_> {
 /// When, what, where, how it ended, how long it took, what it found.
 fn row(operation: &Operation) -> Vec<String> {
     // A clock that was set back in between must not give a negative time.
-    let ms =
-        u64::try_from(operation.end_ns.saturating_sub(operation.start_ns) / 1_000_000).unwrap_or(0);
+    let ms = u64::try_from(operation.end_ns.saturating_sub(operation.start_ns) / 1_000_000).unwrap_or(0);
     vec![
         date(operation.start_ns),
         operation.kind.name().to_owned(),
@@ -87,11 +86,8 @@ fn findings(operation: &Operation) -> String {
         (counts.forgotten, "forgotten"),
         (counts.errors, "unreadable"),
     ];
-    let mut found: Vec<String> = kinds
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{} {what}", count(*n)))
-        .collect();
+    let mut found: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
     if let Some(error) = &operation.error {
         found.push(printable(error));
     }

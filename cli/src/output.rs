@@ -27,12 +27,7 @@ impl Out {
 
     /// Writes rows in columns, two spaces apart; those in `right` stand at the right of their
     /// column.
-    pub(crate) fn table(
-        &mut self,
-        indent: usize,
-        right: &[usize],
-        rows: &[Vec<String>],
-    ) -> io::Result<()> {
+    pub(crate) fn table(&mut self, indent: usize, right: &[usize], rows: &[Vec<String>]) -> io::Result<()> {
         let mut widths: Vec<usize> = Vec::new();
         for row in rows {
             widths.resize(widths.len().max(row.len()), 0);

@@ -65,11 +65,8 @@ fn message(progress: &Progress) -> String {
         Phase::Commit => "recording",
     };
     let root = printable(&progress.root);
-    let mut text = format!(
-        "{root}: {phase}, {} files in {} directories",
-        count(progress.files),
-        count(progress.dirs)
-    );
+    let mut text =
+        format!("{root}: {phase}, {} files in {} directories", count(progress.files), count(progress.dirs));
     if progress.files_per_s >= 1.0 {
         text.push_str(&format!(", {}/s", count(progress.files_per_s as u64)));
     }

@@ -111,10 +111,7 @@ fn outcome(report: &Report, dir: Option<&Path>) -> Vec<Line> {
         return vec![
             (
                 "held",
-                format!(
-                    "{} of {files} are not there any more; nothing was changed",
-                    count(held.missing)
-                ),
+                format!("{} of {files} are not there any more; nothing was changed", count(held.missing)),
             ),
             ("", format!("if they are gone for good: treewarden scan {dir} --accept-missing")),
         ];
@@ -127,11 +124,8 @@ fn outcome(report: &Report, dir: Option<&Path>) -> Vec<Line> {
         (report.restored, "restored"),
         (report.forgotten, "forgotten"),
     ];
-    let changed: Vec<String> = kinds
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{} {what}", count(*n)))
-        .collect();
+    let changed: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
     if !changed.is_empty() {
         vec![("changes", changed.join(", "))]
     } else if report.is_unchanged() {
@@ -144,7 +138,12 @@ fn outcome(report: &Report, dir: Option<&Path>) -> Vec<Line> {
 fn corrupt(report: &Report) -> Option<Line> {
     (report.corrupt > 0).then(|| {
         let files = counted(report.corrupt, "file has", "files have");
-        ("corrupt", format!("{files} other content under an unchanged fingerprint; see `treewarden verify --content`"))
+        (
+            "corrupt",
+            format!(
+                "{files} other content under an unchanged fingerprint; see `treewarden verify --content`"
+            ),
+        )
     })
 }
 

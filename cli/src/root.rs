@@ -12,11 +12,7 @@ use crate::state::StateFile;
 use crate::target;
 use crate::text::{self, count, counted, printable, shell_word, size};
 
-pub(crate) fn run(
-    state: &StateFile,
-    command: &RootCommand,
-    out: &mut Out,
-) -> Result<Outcome, Failure> {
+pub(crate) fn run(state: &StateFile, command: &RootCommand, out: &mut Out) -> Result<Outcome, Failure> {
     match command {
         RootCommand::Add(args) => add(state, args, out),
         RootCommand::Remove { name } => {

@@ -26,9 +26,8 @@ impl StateFile {
             return Ok(StateFile { path: path.to_path_buf(), own_dir: None });
         }
         let Some(data_dir) = data_dir(|name| env::var_os(name)) else {
-            return Err(Failure::new("cannot tell where the user's data directory is").with_hint(
-                "say where the state file lies: `treewarden --db FILE ...` or TREEWARDEN_DB",
-            ));
+            return Err(Failure::new("cannot tell where the user's data directory is")
+                .with_hint("say where the state file lies: `treewarden --db FILE ...` or TREEWARDEN_DB"));
         };
         let own_dir = data_dir.join("treewarden");
         Ok(StateFile { path: own_dir.join("state.tw"), own_dir: Some(own_dir) })
@@ -61,9 +60,7 @@ impl StateFile {
     /// Opens the state file to read it; there must be one, but it may be write-protected.
     pub(crate) fn open_to_read(&self) -> Result<Warden, Failure> {
         let opened = match self.open_existing() {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied) => {
                 Warden::options().must_exist().read_only().open(&self.path)
             }
             other => other,

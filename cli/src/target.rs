@@ -29,11 +29,9 @@ impl Place {
                 let problem = (!path.is_dir()).then(|| "it is not a directory".to_owned());
                 Place { typed: typed.to_path_buf(), path, problem }
             }
-            Err(error) => Place {
-                typed: typed.to_path_buf(),
-                path: would_lie(typed),
-                problem: Some(error.to_string()),
-            },
+            Err(error) => {
+                Place { typed: typed.to_path_buf(), path: would_lie(typed), problem: Some(error.to_string()) }
+            }
         }
     }
 
@@ -62,15 +60,12 @@ fn would_lie(typed: &Path) -> PathBuf {
 }
 
 /// The targets of a scan of all roots.
-pub(crate) fn every_root(
-    warden: &Warden,
-    args: &ScanArgs,
-    out: &Out,
-) -> Result<Vec<Vec<u8>>, Failure> {
+pub(crate) fn every_root(warden: &Warden, args: &ScanArgs, out: &Out) -> Result<Vec<Vec<u8>>, Failure> {
     let roots = warden.roots();
     if roots.is_empty() {
-        return Err(Failure::new("there are no roots to scan")
-            .with_hint("`treewarden scan DIR` makes a root of DIR"));
+        return Err(
+            Failure::new("there are no roots to scan").with_hint("`treewarden scan DIR` makes a root of DIR")
+        );
     }
     for root in &roots {
         update_options(warden, root, &args.root, out)?;
@@ -160,9 +155,7 @@ fn add(
 ) -> Result<RootInfo, Failure> {
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => {
-            free_name(&base_name(&place.path), |name| roots.iter().any(|root| root.name == name))
-        }
+        None => free_name(&base_name(&place.path), |name| roots.iter().any(|root| root.name == name)),
     };
     let root = warden.add_root_with(&name, &place.path, &new_options(&args.root)?)?;
     out.notice(&format!("new root `{}`: {}", root.name, text::path(&root.path)));
@@ -182,15 +175,9 @@ pub(crate) fn new_options(flags: &RootFlags) -> Result<RootOptions, Failure> {
 }
 
 /// Gives a root the options that were asked for, if it does not have them yet.
-fn update_options(
-    warden: &Warden,
-    root: &RootInfo,
-    flags: &RootFlags,
-    out: &Out,
-) -> Result<(), Failure> {
+fn update_options(warden: &Warden, root: &RootInfo, flags: &RootFlags, out: &Out) -> Result<(), Failure> {
     let rules = flags.rules()?;
-    let rules_differ =
-        rules.as_ref().is_some_and(|rules| rules.patterns() != root.ignore.as_slice());
+    let rules_differ = rules.as_ref().is_some_and(|rules| rules.patterns() != root.ignore.as_slice());
     let hash_differs = flags.hash && root.content_hash == ContentHash::Off;
     if !rules_differ && !hash_differs {
         return Ok(());
@@ -212,8 +199,7 @@ fn base_name(path: &Path) -> String {
     let Some(name) = path.file_name() else {
         return "root".to_owned();
     };
-    let unfit =
-        |char: char| char.is_control() || matches!(char, '/' | '\\' | char::REPLACEMENT_CHARACTER);
+    let unfit = |char: char| char.is_control() || matches!(char, '/' | '\\' | char::REPLACEMENT_CHARACTER);
     name.to_string_lossy().chars().map(|char| if unfit(char) { '_' } else { char }).collect()
 }
 

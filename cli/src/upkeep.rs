@@ -22,10 +22,7 @@ struct CompactLine {
 pub(crate) fn compact(state: &StateFile, out: &mut Out) -> Result<Outcome, Failure> {
     let report = state.open()?.compact()?;
     if out.json {
-        out.object(&CompactLine {
-            before_bytes: report.before_bytes,
-            after_bytes: report.after_bytes,
-        })?;
+        out.object(&CompactLine { before_bytes: report.before_bytes, after_bytes: report.after_bytes })?;
     } else {
         writeln!(
             out,

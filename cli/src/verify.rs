@@ -70,12 +70,7 @@ fn print_json(report: &VerifyReport, out: &mut Out) -> io::Result<()> {
 fn part(difference: &Difference) -> DifferencePart<'_> {
     let (root, rest) = split(&difference.path);
     let (path, path_b64) = json::path(rest);
-    DifferencePart {
-        root: String::from_utf8_lossy(root),
-        path,
-        what: name(&difference.what),
-        path_b64,
-    }
+    DifferencePart { root: String::from_utf8_lossy(root), path, what: name(&difference.what), path_b64 }
 }
 
 fn print(report: &VerifyReport, out: &mut Out) -> io::Result<()> {

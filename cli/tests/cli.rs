@@ -193,22 +193,15 @@ fn changes_tells_exactly_what_other_programs_did() {
     world.rename("album", "records");
     world.remove("gone/c.txt");
     let report = world.scan();
-    for (field, expected) in [
-        ("added", 1),
-        ("modified", 1),
-        ("moved", 3),
-        ("missing", 1),
-        ("restored", 0),
-        ("unchanged", 2),
-    ] {
+    for (field, expected) in
+        [("added", 1), ("modified", 1), ("moved", 3), ("missing", 1), ("restored", 0), ("unchanged", 2)]
+    {
         assert_eq!(number(&report, field), expected, "{field} in {report}");
     }
 
     let since = seq.to_string();
     let changes = world.json(&["changes", "--since", &since]);
-    assert!(
-        changes.iter().all(|change| number(change, "seq") > seq && text(change, "root") == "tree")
-    );
+    assert!(changes.iter().all(|change| number(change, "seq") > seq && text(change, "root") == "tree"));
     let told: BTreeSet<(&str, &str, &str)> = changes
         .iter()
         .map(|change| (text(change, "kind"), text(change, "path"), text(change, "from")))
@@ -269,8 +262,7 @@ fn the_json_of_ls_has_the_fields_of_the_contract() {
         run.out
     );
     let entry = &run.json()[0];
-    let contract =
-        ["root", "path", "kind", "size", "mtime_ns", "ctime_ns", "inode", "mode", "seq", "id"];
+    let contract = ["root", "path", "kind", "size", "mtime_ns", "ctime_ns", "inode", "mode", "seq", "id"];
     assert_eq!(keys(entry), BTreeSet::from(contract));
     assert_eq!(number(entry, "mode") & 0o170_000, 0o100_000);
 }
@@ -336,10 +328,7 @@ fn ls_lists_in_path_order_and_takes_prefixes_globs_and_directories() {
     assert_eq!(world.run(&["ls", "tree/a/d.txt"]).out, "tree/a/d.txt\n");
     assert_eq!(world.run(&["ls", "tree", "--glob", "*.mp3"]).out, "tree/a-b.mp3\ntree/z.mp3\n");
     assert_eq!(world.run(&["ls", "tree", "--glob", "**/*.txt"]).out, "tree/a/d.txt\n");
-    assert_eq!(
-        world.run(&["ls", "tree/a", "--dirs"]).out,
-        "tree/a/b\ntree/a/b/c.mp3\ntree/a/d.txt\n"
-    );
+    assert_eq!(world.run(&["ls", "tree/a", "--dirs"]).out, "tree/a/b\ntree/a/b/c.mp3\ntree/a/d.txt\n");
     let long = world.run(&["ls", "tree/z.mp3", "-l"]).out;
     assert!(
         long.starts_with("file ") && long.ends_with("Z  tree/z.mp3\n") && long.contains(" 5  2"),
@@ -362,8 +351,7 @@ fn du_sums_up_at_any_depth() {
         };
         world.json(args).iter().map(sum).collect()
     };
-    let (all, a, b) =
-        ((String::new(), 3, 2, 6), ("a".to_owned(), 2, 1, 3), ("a/b".to_owned(), 1, 0, 1));
+    let (all, a, b) = ((String::new(), 3, 2, 6), ("a".to_owned(), 2, 1, 3), ("a/b".to_owned(), 1, 0, 1));
     assert_eq!(sums(&["du"]), [all.clone()]);
     assert_eq!(sums(&["du", "tree", "--depth", "1"]), [all.clone(), a.clone()]);
     assert_eq!(sums(&["du", "--depth", "9"]), [all, a.clone(), b]);
@@ -375,13 +363,9 @@ fn du_sums_up_at_any_depth() {
 #[test]
 fn an_unknown_prefix_is_an_error_with_a_hint() {
     let world = World::scanned(&["a.txt"]);
-    for args in [
-        ["ls", "tree/nope"],
-        ["du", "tree/nope"],
-        ["ls", "other"],
-        ["du", "/abs"],
-        ["ls", "tree/../tree"],
-    ] {
+    for args in
+        [["ls", "tree/nope"], ["du", "tree/nope"], ["ls", "other"], ["du", "/abs"], ["ls", "tree/../tree"]]
+    {
         let run = world.run(&args);
         run.assert_error(args[1]);
         assert!(run.err.contains("hint: "), "{}", run.err);
@@ -407,11 +391,7 @@ fn explain_tells_what_is_recorded_and_what_is_on_the_disk() {
     assert_eq!(number(&told["on_disk"], "inode"), number(&told["entry"], "inode"));
     assert!(!text(&told, "verdict").is_empty());
     let human = world.run(&["explain", "tree/a.txt"]);
-    assert!(
-        human.out.starts_with("tree/a.txt\n") && human.out.contains("on disk"),
-        "{}",
-        human.out
-    );
+    assert!(human.out.starts_with("tree/a.txt\n") && human.out.contains("on disk"), "{}", human.out);
 }
 
 #[test]
@@ -472,9 +452,8 @@ fn a_directory_inside_a_root_is_scanned_as_a_part_of_it() {
 fn a_root_is_added_moved_and_removed() {
     let world = World::new();
     world.write("a.txt", "a");
-    let root = world
-        .json(&["root", "add", "files", "tree", "--ignore", "*.bak", "--compare", "no_inode"])
-        .remove(0);
+    let root =
+        world.json(&["root", "add", "files", "tree", "--ignore", "*.bak", "--compare", "no_inode"]).remove(0);
     assert_eq!((text(&root, "state"), text(&root, "compare")), ("new", "no_inode"));
     assert_eq!(root["ignore"], serde_json::json!(["*.bak"]));
     thread::sleep(SETTLE);
@@ -484,10 +463,7 @@ fn a_root_is_added_moved_and_removed() {
     fs::rename(world.tree(), world.path("elsewhere")).unwrap();
     assert_eq!(world.run(&["root", "move", "files", "elsewhere"]).code, Some(0));
     let report = world.json(&["scan"]).remove(0);
-    assert_eq!(
-        (number(&report, "added"), number(&report, "missing"), number(&report, "moved")),
-        (0, 0, 0)
-    );
+    assert_eq!((number(&report, "added"), number(&report, "missing"), number(&report, "moved")), (0, 0, 0));
     assert_eq!(number(&world.json(&["ls", "files/a.txt"])[0], "id"), id);
 
     assert_eq!(world.run(&["root", "remove", "files"]).code, Some(0));
@@ -615,22 +591,14 @@ fn an_unavailable_root_changes_nothing_and_stops_no_other_root() {
     assert!(report("tree")["unavailable"].is_string());
     assert_eq!(number(report("other"), "added"), 1);
     let human = world.run(&["scan", "tree"]);
-    assert_eq!(
-        human.code,
-        Some(3),
-        "a root is found by its path even when it is gone: {}",
-        human.err
-    );
+    assert_eq!(human.code, Some(3), "a root is found by its path even when it is gone: {}", human.err);
     assert!(human.out.contains("unavailable"), "{}", human.out);
     assert_eq!(world.listing().len(), 3);
     assert_eq!(world.run(&["roots"]).code, Some(0));
 
     fs::rename(world.path("away"), world.tree()).unwrap();
     let back = world.json(&["scan", "tree"]).remove(0);
-    assert_eq!(
-        (number(&back, "added"), number(&back, "missing"), number(&back, "modified")),
-        (0, 0, 0)
-    );
+    assert_eq!((number(&back, "added"), number(&back, "missing"), number(&back, "modified")), (0, 0, 0));
 }
 
 #[cfg(unix)]
@@ -705,14 +673,10 @@ fn odd_names_are_safe_for_people_and_exact_for_programs() {
     }
 
     let exact = world.run(&["ls", "-0"]);
-    let expected: BTreeSet<Vec<u8>> =
-        names.iter().map(|name| [&b"tree/"[..], *name].concat()).collect();
+    let expected: BTreeSet<Vec<u8>> = names.iter().map(|name| [&b"tree/"[..], *name].concat()).collect();
     assert!(exact.raw.ends_with(b"\0"));
     let ends = exact.raw.strip_suffix(b"\0").unwrap();
-    assert_eq!(
-        ends.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect::<BTreeSet<_>>(),
-        expected
-    );
+    assert_eq!(ends.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect::<BTreeSet<_>>(), expected);
 
     for command in ["ls", "changes"] {
         let lines = world.json(&[command]);
@@ -754,8 +718,7 @@ fn a_reader_that_goes_away_is_no_error() {
     }
     world.scan();
     for args in [&["ls"][..], &["ls", "--json"], &["changes"]] {
-        let mut child =
-            world.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = world.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let run = Run::from(child.wait_with_output().unwrap());
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{args:?}");
@@ -775,9 +738,8 @@ fn the_default_state_file_lies_in_a_private_data_directory() {
     assert_eq!(mode(&world.path("data/treewarden")), 0o700);
     assert_eq!(mode(&world.path("data/treewarden/state.tw")), 0o600);
 
-    let run = Run::from(
-        world.bare().env("TREEWARDEN_DB", "data/treewarden/state.tw").arg("ls").output().unwrap(),
-    );
+    let run =
+        Run::from(world.bare().env("TREEWARDEN_DB", "data/treewarden/state.tw").arg("ls").output().unwrap());
     assert_eq!(run.out, "tree/a.txt\n");
 }
 

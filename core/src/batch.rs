@@ -142,13 +142,21 @@ impl Batch {
     pub fn put(self, space: &str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let (key, value) = (key.as_ref(), value.as_ref());
         let checked = check_space(space, key).and_then(|()| check_value(key, value));
-        self.push(checked, || StateOp::Put { space: space.into(), key: key.into(), value: Some(value.into()) })
+        self.push(checked, || StateOp::Put {
+            space: space.into(),
+            key: key.into(),
+            value: Some(value.into()),
+        })
     }
 
     /// Deletes a key from a space.
     pub fn delete(self, space: &str, key: impl AsRef<[u8]>) -> Self {
         let key = key.as_ref();
-        self.push(check_space(space, key), || StateOp::Put { space: space.into(), key: key.into(), value: None })
+        self.push(check_space(space, key), || StateOp::Put {
+            space: space.into(),
+            key: key.into(),
+            value: None,
+        })
     }
 
     /// Puts (or deletes) a value if the key holds what is expected; otherwise the whole batch is
@@ -223,8 +231,11 @@ fn check_key(key: &[u8]) -> Result<()> {
         return Err(Error::invalid("a key is empty"));
     }
     if key.len() > KEY_BYTES_MAX {
-        return Err(Error::new(ErrorKind::TooLarge, format!("a key has {} bytes; at most 4,096 fit", key.len()))
-            .with_path(key));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("a key has {} bytes; at most 4,096 fit", key.len()),
+        )
+        .with_path(key));
     }
     Ok(())
 }

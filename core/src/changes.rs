@@ -1,6 +1,5 @@
 //! Reading the journal: an iterator over changes, and named cursors whose place is durable.
 
-
 use crate::commit::{Engine, StateOp, Task};
 use crate::entry::Kind;
 use crate::error::{Error, Result};
@@ -209,4 +208,3 @@ impl Delivery {
         self.cursor.advance(self.upto)
     }
 }
-

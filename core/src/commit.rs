@@ -420,14 +420,20 @@ impl Group {
 
     fn add_root(&mut self, engine: &Engine, mut record: RootRecord) -> Result<u64, Refused> {
         if self.tree.root(record.name.as_bytes()).is_some() {
-            let error = Error::new(ErrorKind::AlreadyExists, format!("there is a root `{}` already", escape(record.name.as_bytes())))
-                .with_path(&record.name)
-                .with_hint("choose another name, or move the root with `root move`");
+            let error = Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a root `{}` already", escape(record.name.as_bytes())),
+            )
+            .with_path(&record.name)
+            .with_hint("choose another name, or move the root with `root move`");
             return Err(Refused::Batch(error));
         }
         if let Some(other) = self.tree.roots.iter().find(|r| r.record.path == record.path) {
-            let error = Error::new(ErrorKind::AlreadyExists, format!("that directory is the root `{}` already", escape(other.record.name.as_bytes())))
-                .with_path(&other.record.name);
+            let error = Error::new(
+                ErrorKind::AlreadyExists,
+                format!("that directory is the root `{}` already", escape(other.record.name.as_bytes())),
+            )
+            .with_path(&other.record.name);
             return Err(Refused::Batch(error));
         }
         let seq = self.next_seq();
@@ -436,7 +442,8 @@ impl Group {
         record.live_node = engine.ids.fetch_add(2, Ordering::Relaxed);
         record.gone_node = record.live_node + 1;
         Arc::<Segments>::make_mut(&mut self.segments).close_open();
-        let live = self.empty_root(Head { is_unread: true, ..Head::empty(record.live_node, record.live_node) })?;
+        let live =
+            self.empty_root(Head { is_unread: true, ..Head::empty(record.live_node, record.live_node) })?;
         let gone = self.empty_root(Head::empty(record.gone_node, 0))?;
         self.put_view(RootView { record: Arc::new(record), live, gone })?;
         Ok(seq)
@@ -444,7 +451,8 @@ impl Group {
 
     fn empty_root(&mut self, head: Head) -> Result<Arc<DirNode>, Refused> {
         let edit = DirEdit { create: true, head: Some(head), ..DirEdit::default() };
-        let (node, ops) = apply(None, vec![edit], self.counters.seq, Arc::<Segments>::make_mut(&mut self.segments))?;
+        let (node, ops) =
+            apply(None, vec![edit], self.counters.seq, Arc::<Segments>::make_mut(&mut self.segments))?;
         self.txn.apply(&ops, Arc::<Segments>::make_mut(&mut self.segments))?;
         Ok(node)
     }
@@ -460,7 +468,12 @@ impl Group {
         found.ok_or_else(|| conflict("the root was removed meanwhile"))
     }
 
-    fn set_root(&mut self, engine: &Engine, record: RootRecord, operation: Option<Box<Operation>>) -> Result<u64, Refused> {
+    fn set_root(
+        &mut self,
+        engine: &Engine,
+        record: RootRecord,
+        operation: Option<Box<Operation>>,
+    ) -> Result<u64, Refused> {
         let view = self.view(record.id)?;
         let seq = self.next_seq();
         if let Some(operation) = operation {
@@ -505,8 +518,10 @@ impl Group {
         Arc::<Segments>::make_mut(&mut self.segments).close_open();
         let keep = Arc::clone(&self.segments);
         let edited = (|| {
-            let live = apply(Some(&current.live), batch.live, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
-            let gone = apply(Some(&current.gone), batch.gone, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
+            let live =
+                apply(Some(&current.live), batch.live, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
+            let gone =
+                apply(Some(&current.gone), batch.gone, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
             Ok::<_, Inconsistent>((live, gone))
         })();
         let ((live, mut ops), (gone, gone_ops)) = edited.inspect_err(|_| self.segments = keep)?;
@@ -557,7 +572,9 @@ impl Group {
                     };
                     if now != *expected {
                         let shown = escape(key);
-                        return Err(conflict(format!("`{shown}` in space `{space}` holds another value than expected")));
+                        return Err(conflict(format!(
+                            "`{shown}` in space `{space}` holds another value than expected"
+                        )));
                     }
                     values.insert(at, value.clone());
                 }
@@ -574,16 +591,23 @@ impl Group {
                     let bytes: usize = row.iter().map(|(name, value)| name.len() + value.len()).sum();
                     if bytes > ATTRS_BYTES_MAX {
                         return Err(Refused::Batch(
-                            Error::new(ErrorKind::TooLarge, format!("the attributes of `{}` would take {bytes} bytes; at most 65,536 fit", escape(path)))
-                                .with_path(path)
-                                .with_hint("keep large values in a space"),
+                            Error::new(
+                                ErrorKind::TooLarge,
+                                format!(
+                                    "the attributes of `{}` would take {bytes} bytes; at most 65,536 fit",
+                                    escape(path)
+                                ),
+                            )
+                            .with_path(path)
+                            .with_hint("keep large values in a space"),
                         ));
                     }
                 }
                 StateOp::Advance { cursor, seq } => {
                     if *seq > self.counters.seq {
                         return Err(Refused::Batch(Error::invalid(format!(
-                            "cursor `{cursor}` cannot be advanced to {seq}: the last commit is {}", self.counters.seq
+                            "cursor `{cursor}` cannot be advanced to {seq}: the last commit is {}",
+                            self.counters.seq
                         ))));
                     }
                     let now = match cursors.get(cursor) {
@@ -591,7 +615,9 @@ impl Group {
                         None => self.txn.cursor(cursor)?.unwrap_or(0),
                     };
                     if *seq < now {
-                        return Err(conflict(format!("cursor `{cursor}` is at {now} already, behind which it cannot go")));
+                        return Err(conflict(format!(
+                            "cursor `{cursor}` is at {now} already, behind which it cannot go"
+                        )));
                     }
                     cursors.insert(cursor.clone(), *seq);
                 }
@@ -622,13 +648,18 @@ impl Group {
             let (dir, last) = path::split_last(below);
             let (page, index) = node.descend(dir)?.find(last)?;
             let slot = page.view().slot(index);
-            Some(page.kid(index).filter(|_| slot.kind() == crate::entry::Kind::Dir).map_or(slot.id(), |k| k.head.entry_id))
+            Some(
+                page.kid(index)
+                    .filter(|_| slot.kind() == crate::entry::Kind::Dir)
+                    .map_or(slot.id(), |k| k.head.entry_id),
+            )
         };
         let root = self.tree.root(name);
         let id = root.and_then(|r| find(&r.live).or_else(|| find(&r.gone)));
         id.filter(|&id| id != 0).ok_or_else(|| {
             Refused::Batch(
-                Error::new(ErrorKind::NotFound, format!("there is no entry `{}`", escape(address))).with_path(address),
+                Error::new(ErrorKind::NotFound, format!("there is no entry `{}`", escape(address)))
+                    .with_path(address),
             )
         })
     }
@@ -638,7 +669,9 @@ impl Group {
     fn maintain(&mut self, engine: &Engine) -> Result<Option<u64>, Refused> {
         let options = &engine.options;
         let now = options.clock.now_ns();
-        let before = |keep_ms: u64| now.saturating_sub(i64::try_from(keep_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+        let before = |keep_ms: u64| {
+            now.saturating_sub(i64::try_from(keep_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000))
+        };
         let cutoff = before(options.tombstone_keep_ms);
         let mut forgotten = 0;
         let mut wrote = false;
@@ -662,7 +695,8 @@ impl Group {
             }
             let seq = self.next_seq();
             Arc::<Segments>::make_mut(&mut self.segments).close_open();
-            let (gone, ops) = apply(Some(&view.gone), edits, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
+            let (gone, ops) =
+                apply(Some(&view.gone), edits, seq, Arc::<Segments>::make_mut(&mut self.segments))?;
             self.txn.apply(&ops, Arc::<Segments>::make_mut(&mut self.segments))?;
             let ids: Vec<u64> = expired.iter().map(|e| e.id).collect();
             self.txn.delete_attrs(&ids)?;
@@ -673,7 +707,13 @@ impl Group {
                 // A path that lives again has been told about: forgetting its past is no news.
                 let (dir, name) = path::split_last(&entry.path);
                 if view.live.descend(dir).is_none_or(|node| node.find(name).is_none()) {
-                    let draft = Draft { kind: ChangeKind::Forgotten, entry_kind: entry.kind, path: entry.path, from: None, id: entry.id };
+                    let draft = Draft {
+                        kind: ChangeKind::Forgotten,
+                        entry_kind: entry.kind,
+                        path: entry.path,
+                        from: None,
+                        id: entry.id,
+                    };
                     writer.push_draft(&view.record.name, &draft);
                 }
             }
@@ -702,4 +742,3 @@ impl Group {
 pub(crate) fn record_differs(old: &RootRecord, new: &RootRecord) -> bool {
     RootRecord { last_scan_ns: 0, ..old.clone() } != RootRecord { last_scan_ns: 0, ..new.clone() }
 }
-

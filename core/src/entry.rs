@@ -53,15 +53,8 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    pub(crate) const EMPTY_DIR: Self = Self {
-        kind: Kind::Dir,
-        size: 0,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        btime_ns: 0,
-        inode: 0,
-        mode: 0,
-    };
+    pub(crate) const EMPTY_DIR: Self =
+        Self { kind: Kind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, btime_ns: 0, inode: 0, mode: 0 };
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint {
@@ -233,8 +226,7 @@ mod tests {
 
     #[test]
     fn unchanged_is_an_equal_fingerprint_within_what_is_trusted() {
-        let base =
-            Fingerprint { kind: Kind::File, size: 1, mtime_ns: 10, ctime_ns: 20, inode: 30 };
+        let base = Fingerprint { kind: Kind::File, size: 1, mtime_ns: 10, ctime_ns: 20, inode: 30 };
         let older = Fingerprint { mtime_ns: 9, ..base };
         let ctime = Fingerprint { ctime_ns: 21, ..base };
         let inode = Fingerprint { inode: 31, ..base };

@@ -147,9 +147,7 @@ impl Error {
     pub(crate) fn io(doing: &str, path: impl AsRef<[u8]>, error: std::io::Error) -> Self {
         let path = path.as_ref();
         let message = format!("cannot {doing} `{}`: {error}", crate::path::escape(path));
-        Self::new(ErrorKind::of_io(&error), message)
-            .with_path(path)
-            .with_source(error)
+        Self::new(ErrorKind::of_io(&error), message).with_path(path).with_source(error)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -157,9 +155,8 @@ impl Error {
     }
 
     pub(crate) fn reset(message: impl Into<String>, restart_seq: u64) -> Self {
-        let mut error = Self::new(ErrorKind::Reset, message).with_hint(
-            "read the current snapshot in full, then continue with the changes after its seq",
-        );
+        let mut error = Self::new(ErrorKind::Reset, message)
+            .with_hint("read the current snapshot in full, then continue with the changes after its seq");
         error.inner.restart_seq = Some(restart_seq);
         error
     }
@@ -174,10 +171,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(
-        mut self,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.inner.source = Some(Box::new(source));
         self
     }

@@ -76,12 +76,17 @@ impl IgnoreRules {
         let mut builder = GitignoreBuilder::new("");
         for pattern in &self.patterns {
             let bad = |why: String| {
-                Error::invalid(format!("ignore pattern `{}` cannot be read: {why}", escape(pattern.as_bytes())))
-                    .with_hint("patterns follow gitignore: `*.part`, `cache/`, `/build`, `!keep.tmp`")
+                Error::invalid(format!(
+                    "ignore pattern `{}` cannot be read: {why}",
+                    escape(pattern.as_bytes())
+                ))
+                .with_hint("patterns follow gitignore: `*.part`, `cache/`, `/build`, `!keep.tmp`")
             };
             if pattern.contains(['\n', '\0']) {
                 return Err(bad("it holds a line break or a NUL".to_owned()));
             }
+            // gitignore takes an open bracket for a letter; a rule that never matches helps nobody.
+            globset::Glob::new(pattern.trim_start_matches('!')).map_err(|e| bad(e.kind().to_string()))?;
             builder.add_line(None, pattern).map_err(|error| bad(error.to_string()))?;
         }
         let matcher = builder

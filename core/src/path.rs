@@ -122,8 +122,7 @@ pub(crate) fn parse(address: &[u8]) -> Result<(&[u8], &[u8])> {
 /// character, not `.` or `..`.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let complain = |why: &str| {
-        Err(Error::invalid(format!("{what} name `{}` {why}", escape(name.as_bytes())))
-            .with_path(name))
+        Err(Error::invalid(format!("{what} name `{}` {why}", escape(name.as_bytes()))).with_path(name))
     };
     match name {
         "" => complain("is empty"),

@@ -163,8 +163,12 @@ fn judge(view: &RootView, below: &[u8], told: &mut Explanation) -> Result<()> {
     match &view.record.state {
         RootState::New => told.reasons.push("the root has not been scanned yet".to_owned()),
         RootState::Ready => {}
-        RootState::Unavailable { reason } => told.reasons.push(format!("at its last scan the root was unavailable: {reason}")),
-        RootState::Held { missing, of } => told.reasons.push(format!("the last scan is held: {missing} of {of} files would become missing")),
+        RootState::Unavailable { reason } => {
+            told.reasons.push(format!("at its last scan the root was unavailable: {reason}"))
+        }
+        RootState::Held { missing, of } => {
+            told.reasons.push(format!("the last scan is held: {missing} of {of} files would become missing"))
+        }
     }
     let guarded = match root::open(&view.record) {
         Ok(guarded) => guarded,
@@ -213,7 +217,12 @@ fn disk_view(stat: Option<crate::entry::Stat>) -> DiskView {
     }
 }
 
-fn verdict(view: &RootView, told: &mut Explanation, stat: Option<crate::entry::Stat>, exists: bool) -> &'static str {
+fn verdict(
+    view: &RootView,
+    told: &mut Explanation,
+    stat: Option<crate::entry::Stat>,
+    exists: bool,
+) -> &'static str {
     let mut say = |text: String| told.reasons.push(text);
     if let Some(pattern) = told.ignored_by.clone() {
         say(format!("it is ignored by the pattern `{}`", escape(pattern.as_bytes())));

@@ -26,7 +26,8 @@ mod hooks {
             let _ = point;
             *left -= 1;
             if *left == 0 {
-                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             }
         }
     }
@@ -47,7 +48,11 @@ mod hooks {
     /// # Errors
     ///
     /// As [`Options::open`], and what the plan injects.
-    pub fn open_with_faults(options: Options, path: impl AsRef<Path>, plan: Arc<FaultPlan>) -> Result<Warden> {
+    pub fn open_with_faults(
+        options: Options,
+        path: impl AsRef<Path>,
+        plan: Arc<FaultPlan>,
+    ) -> Result<Warden> {
         Warden::open_faulty(path.as_ref(), options, crate::store::Faults { plan: Some(plan) })
     }
 

@@ -149,7 +149,12 @@ impl Warden {
     /// # Errors
     ///
     /// As [`Warden::add_root`].
-    pub fn add_root_with(&self, name: &str, dir: impl AsRef<Path>, options: &RootOptions) -> Result<RootInfo> {
+    pub fn add_root_with(
+        &self,
+        name: &str,
+        dir: impl AsRef<Path>,
+        options: &RootOptions,
+    ) -> Result<RootInfo> {
         path::check_name("root", name)?;
         options.ignore.compile()?;
         let (path, identity) = examine(dir.as_ref())?;
@@ -243,7 +248,10 @@ impl Warden {
     #[must_use]
     pub fn roots(&self) -> Vec<RootInfo> {
         let shared = self.engine().load();
-        shared.tree().map(|tree| tree.roots.iter().map(|r| status::root_info(r)).collect()).unwrap_or_default()
+        shared
+            .tree()
+            .map(|tree| tree.roots.iter().map(|r| status::root_info(r)).collect())
+            .unwrap_or_default()
     }
 
     fn root_info(&self, name: &str) -> Result<RootInfo> {
@@ -494,7 +502,9 @@ impl Warden {
 fn examine(dir: &Path) -> Result<(PathBuf, RootIdentity)> {
     let bytes = dir.as_os_str().as_bytes();
     if bytes.is_empty() {
-        return Err(Error::invalid("the directory of a root is empty").with_hint("`.` is the current directory"));
+        return Err(
+            Error::invalid("the directory of a root is empty").with_hint("`.` is the current directory")
+        );
     }
     let absolute = dir.canonicalize().map_err(|e| Error::io("find the directory", bytes, e))?;
     let fd = sys::open_root(&absolute).map_err(|e| match e {
@@ -503,6 +513,7 @@ fn examine(dir: &Path) -> Result<(PathBuf, RootIdentity)> {
             .with_hint("a root is a directory; scan the one that holds the file"),
         e => Error::io("open the directory", bytes, e.into()),
     })?;
-    let (identity, _) = root::identity(&fd).map_err(|e| Error::io("examine the directory", bytes, e.into()))?;
+    let (identity, _) =
+        root::identity(&fd).map_err(|e| Error::io("examine the directory", bytes, e.into()))?;
     Ok((absolute, identity))
 }

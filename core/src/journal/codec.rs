@@ -205,7 +205,13 @@ mod tests {
     fn rows_stay_near_their_size() {
         let mut writer = Writer::default();
         for i in 0..100_000u64 {
-            writer.push("r", b"d", format!("IMG_{i:07}.jpg").as_bytes(), (ChangeKind::Added, Kind::File, i), None);
+            writer.push(
+                "r",
+                b"d",
+                format!("IMG_{i:07}.jpg").as_bytes(),
+                (ChangeKind::Added, Kind::File, i),
+                None,
+            );
         }
         let rows = writer.finish();
         let bytes: usize = rows.iter().map(Vec::len).sum();

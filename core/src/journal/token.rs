@@ -33,7 +33,8 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, Error> {
         let parse = || {
             let (database, seq) = text.strip_prefix("tw1-")?.split_once('-')?;
-            let plain = |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+            let plain =
+                |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
             if database.len() != 32 || !plain(database, 16) || !plain(seq, 10) {
                 return None;
             }
@@ -54,7 +55,14 @@ mod tests {
     fn tokens_are_read_back_and_nonsense_is_refused() {
         let token = Token { database: 0xfeed, seq: 42 };
         assert_eq!(token.to_string().parse::<Token>().ok(), Some(token));
-        for bad in ["", "tw1-", "tw1-12-3", "tw2-0000000000000000000000000000feed-1", "tw1-0000000000000000000000000000feed--1", "tw1-+000000000000000000000000000feed-1"] {
+        for bad in [
+            "",
+            "tw1-",
+            "tw1-12-3",
+            "tw2-0000000000000000000000000000feed-1",
+            "tw1-0000000000000000000000000000feed--1",
+            "tw1-+000000000000000000000000000feed-1",
+        ] {
             assert!(bad.parse::<Token>().is_err(), "{bad}");
         }
     }

@@ -50,7 +50,9 @@ pub(crate) fn check(record: &RootRecord, guarded: &Guarded) -> Result<(), String
 fn same(record: &RootRecord, now: &RootIdentity) -> Result<(), &'static str> {
     let before = &record.identity;
     if before.fs_type != now.fs_type || (before.fs_id != 0 && now.fs_id != 0 && before.fs_id != now.fs_id) {
-        return Err("lies on another file system than before; a disk may be missing, or another one mounted in its place");
+        return Err(
+            "lies on another file system than before; a disk may be missing, or another one mounted in its place",
+        );
     }
     if record.compare.trusts_inode() && before.inode != now.inode {
         return Err("is another directory than before, under the same name");

@@ -89,10 +89,7 @@ pub(crate) fn fs_name(fs_type: u64) -> String {
 
 /// The roots that lie inside `root`, as paths relative to it: what is below them is theirs. By
 /// component: `/srv/a` does not hold `/srv/a-b`.
-pub(crate) fn nested<'a>(
-    root: &RootRecord,
-    all: impl Iterator<Item = &'a RootRecord>,
-) -> Vec<Vec<u8>> {
+pub(crate) fn nested<'a>(root: &RootRecord, all: impl Iterator<Item = &'a RootRecord>) -> Vec<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     all.filter(|other| other.id != root.id)
         .filter_map(|other| other.path.strip_prefix(&root.path).ok())

@@ -53,17 +53,17 @@ struct Shared<'a> {
 impl Walk for FdWalk {
     fn walk(&self, context: &Arc<Context>, start: Start) {
         let allowed = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 4;
-        let shared = Shared {
-            context,
-            held: Arc::default(),
-            held_max: allowed.clamp(1, HELD_MAX),
-        };
+        let shared = Shared { context, held: Arc::default(), held_max: allowed.clamp(1, HELD_MAX) };
         let id = start.node.head.node;
         let is_mount = start.node.head.is_mount;
         let task = Task {
             parent: None,
             // A walk that starts at a mount point finds it as it was.
-            parent_dev: if start.path.is_empty() { context.root_dev } else { start_dev(context, &start.path, is_mount) },
+            parent_dev: if start.path.is_empty() {
+                context.root_dev
+            } else {
+                start_dev(context, &start.path, is_mount)
+            },
             path: start.path,
             child: Child { old: Some(start.node), id },
             only: start.only,

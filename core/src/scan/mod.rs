@@ -113,7 +113,9 @@ pub(crate) fn scan(
     };
     // A panic in one scan must not take the program along; nothing was applied.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.run()));
-    result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Poisoned, "a thread of the scan panicked; nothing was applied")))
+    result.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Poisoned, "a thread of the scan panicked; nothing was applied"))
+    })
 }
 
 impl Run<'_> {
@@ -140,7 +142,8 @@ impl Run<'_> {
         if self.context.is_cancelled() {
             return Ok(self.cancelled(report));
         }
-        if let Err(reason) = root::check(&self.view.record, &guarded).and_then(|()| self.not_emptied(&report)) {
+        if let Err(reason) = root::check(&self.view.record, &guarded).and_then(|()| self.not_emptied(&report))
+        {
             return self.unavailable(report, reason);
         }
         let now = self.engine.options.clock.now_ns();
@@ -166,7 +169,8 @@ impl Run<'_> {
         let ignorer = IgnoreRules::new(record.ignore.iter().cloned())?.compile()?;
         let all = self.engine.load();
         let records = all.tree().into_iter().flat_map(|tree| &tree.roots).map(|r| &*r.record);
-        let root_fd = guarded.fd.try_clone().map_err(|e| Error::io("open", record.path.as_os_str().as_bytes(), e))?;
+        let root_fd =
+            guarded.fd.try_clone().map_err(|e| Error::io("open", record.path.as_os_str().as_bytes(), e))?;
         let nested = root::nested(record, records);
         Ok(Context {
             root_fd,
@@ -225,7 +229,10 @@ impl Run<'_> {
             return Ok(());
         }
         let shown = escape(self.view.record.path.as_os_str().as_bytes());
-        Err(format!("`{shown}` is empty, but {} files are known; is a disk not mounted? If they were deleted on purpose, scan with `accept_missing`", known.files))
+        Err(format!(
+            "`{shown}` is empty, but {} files are known; is a disk not mounted? If they were deleted on purpose, scan with `accept_missing`",
+            known.files
+        ))
     }
 
     fn next_record(&self, context: &Context, guarded: &root::Guarded, report: &Report) -> RootRecord {
@@ -265,7 +272,13 @@ impl Run<'_> {
         }
     }
 
-    fn apply(&self, mut report: Report, planned: Planned, record: RootRecord, context: &Context) -> Result<Report> {
+    fn apply(
+        &self,
+        mut report: Report,
+        planned: Planned,
+        record: RootRecord,
+        context: &Context,
+    ) -> Result<Report> {
         let before = Instant::now();
         report.set_counts(&planned.counts);
         if planned.is_empty() && !record_differs(&self.view.record, &record) {
@@ -295,7 +308,13 @@ impl Run<'_> {
     }
 
     /// Nothing is applied; the root remembers why, once.
-    fn refuse(&self, report: &mut Report, state: RootState, status: OperationStatus, why: String) -> Result<()> {
+    fn refuse(
+        &self,
+        report: &mut Report,
+        state: RootState,
+        status: OperationStatus,
+        why: String,
+    ) -> Result<()> {
         report.elapsed_ms = self.elapsed_ms();
         if self.view.record.state == state || self.engine.store.is_read_only() {
             return Ok(());
@@ -338,7 +357,12 @@ impl Run<'_> {
 
     /// The first scan in batches: additions only, so nothing in it can look like a deletion. The
     /// root counts as scanned with the last one.
-    fn progressive(&self, mut report: Report, guarded: &root::Guarded, context: &Arc<Context>) -> Result<Report> {
+    fn progressive(
+        &self,
+        mut report: Report,
+        guarded: &root::Guarded,
+        context: &Arc<Context>,
+    ) -> Result<Report> {
         let Some(start) = self.start() else { return Ok(report) };
         let (finished, finish) = crossbeam_channel::bounded::<()>(0);
         let walker = self.walker();
@@ -350,7 +374,9 @@ impl Run<'_> {
                 drop(finished);
             });
             loop {
-                let done = finish.recv_timeout(std::time::Duration::from_millis(50)).is_err_and(|e| e.is_disconnected());
+                let done = finish
+                    .recv_timeout(std::time::Duration::from_millis(50))
+                    .is_err_and(|e| e.is_disconnected());
                 let mut found = context.found.lock().unwrap_or_else(PoisonError::into_inner);
                 if done || found.len() >= PROGRESSIVE_DIRS {
                     let batch = std::mem::take(&mut *found);

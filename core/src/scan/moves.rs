@@ -77,7 +77,8 @@ pub(crate) fn pair(gone: &[Side<'_>], added: &[Side<'_>]) -> Vec<Option<Pair>> {
 /// An order of moves in which each can be applied after the one before: a move onto the source of
 /// another comes after it. Swaps have no such order; they come one after the other.
 pub(crate) fn order(moves: &[(&[u8], &[u8])]) -> Vec<usize> {
-    let by_source: HashMap<&[u8], usize> = moves.iter().enumerate().map(|(i, (from, _))| (*from, i)).collect();
+    let by_source: HashMap<&[u8], usize> =
+        moves.iter().enumerate().map(|(i, (from, _))| (*from, i)).collect();
     let mut done = HashSet::new();
     let mut out = Vec::with_capacity(moves.len());
     for start in 0..moves.len() {
@@ -117,12 +118,7 @@ mod tests {
                 vec![side("a", 2), side("b", 1)],
                 vec![Some(Moved(1)), Some(Moved(0))],
             ),
-            (
-                "rename over",
-                vec![side("a", 1), side("b", 2)],
-                vec![side("b", 1)],
-                vec![Some(Moved(0))],
-            ),
+            ("rename over", vec![side("a", 1), side("b", 2)], vec![side("b", 1)], vec![Some(Moved(0))]),
             (
                 "directory made anew around the same files",
                 vec![side("d/a", 1)],

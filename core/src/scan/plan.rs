@@ -65,8 +65,13 @@ enum What {
     Added,
     Modified,
     /// Under another path; the address before, and whether it changed as well.
-    Moved { from: Vec<u8>, modified: bool },
-    Restored { modified: bool },
+    Moved {
+        from: Vec<u8>,
+        modified: bool,
+    },
+    Restored {
+        modified: bool,
+    },
     /// Content must be read to decide.
     Recheck,
     /// Written without being a change.

@@ -65,12 +65,15 @@ impl Walk for PortableWalk {
             });
         for entry in walk {
             let failed = match &entry {
-                Ok(entry) => entry.read_children.as_ref().and_then(|r| r.error()).map(|e| (Some(entry.path()), e)),
+                Ok(entry) => {
+                    entry.read_children.as_ref().and_then(|r| r.error()).map(|e| (Some(entry.path()), e))
+                }
                 Err(error) => Some((error.path().map(Path::to_path_buf), error)),
             };
             if let Some((at, error)) = failed {
                 let below = at.and_then(|p| relative(&self.root, &p)).unwrap_or_default();
-                let errno = error.io_error().and_then(std::io::Error::raw_os_error).map(Errno::from_raw_os_error);
+                let errno =
+                    error.io_error().and_then(std::io::Error::raw_os_error).map(Errno::from_raw_os_error);
                 match errno {
                     Some(Errno::NOENT | Errno::NOTDIR) if !below.is_empty() => {
                         lock(&announced).remove(&below);
@@ -127,7 +130,12 @@ fn visit(
             continue;
         };
         let Ok(name) = sys::c_name(entry.file_name.as_bytes()) else { continue };
-        let seen = visit.entry(context, &fd, CStr::from_bytes_with_nul(name.as_bytes_with_nul()).unwrap_or(c"?"), hint(entry));
+        let seen = visit.entry(
+            context,
+            &fd,
+            CStr::from_bytes_with_nul(name.as_bytes_with_nul()).unwrap_or(c"?"),
+            hint(entry),
+        );
         match (seen, &mut entry.read_children) {
             (Seen::Descend(child), Some(read)) => {
                 lock(announced).insert(path::join(visit.path(), name.as_bytes()), child.clone());
@@ -140,7 +148,11 @@ fn visit(
         }
     }
     if !complete {
-        context.tally.error(visit.path(), ErrorKind::Io, format!("cannot list all of `{}`", super::report::shown("", visit.path())));
+        context.tally.error(
+            visit.path(),
+            ErrorKind::Io,
+            format!("cannot list all of `{}`", super::report::shown("", visit.path())),
+        );
     }
     let cancelled = context.tally.is_cancelled();
     visit.finish(context, &fd, complete && !cancelled);

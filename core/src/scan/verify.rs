@@ -153,7 +153,10 @@ fn one(
     let room = DIFFERENCES_KEPT.saturating_sub(report.differences.len());
     let name = record.name.as_bytes();
     report.differences.extend(
-        differences.into_iter().take(room).map(|d| Difference { path: path::join(name, &d.path), what: d.what }),
+        differences
+            .into_iter()
+            .take(room)
+            .map(|d| Difference { path: path::join(name, &d.path), what: d.what }),
     );
     Ok(())
 }

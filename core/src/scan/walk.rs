@@ -183,7 +183,11 @@ impl Visit {
             let head = &node.head;
             if head.is_mount && !is_mount && !context.accept_missing && !context.adopt {
                 let why = "a file system was mounted here and is not any more; what was below it is kept";
-                context.tally.error(&path, ErrorKind::Unavailable, format!("cannot trust `{}`: {why}", super::report::shown("", &path)));
+                context.tally.error(
+                    &path,
+                    ErrorKind::Unavailable,
+                    format!("cannot trust `{}`: {why}", super::report::shown("", &path)),
+                );
                 return None;
             }
             let other = context.compare.trusts_inode()
@@ -427,7 +431,11 @@ impl Visit {
                 Ok(target) => Some(target.into()),
                 Err(Errno::NOENT | Errno::INVAL) => return None,
                 Err(error) => {
-                    context.tally.io_error("read the link", &path::join(&self.path, c_name.to_bytes()), error);
+                    context.tally.io_error(
+                        "read the link",
+                        &path::join(&self.path, c_name.to_bytes()),
+                        error,
+                    );
                     return None;
                 }
             }
@@ -513,10 +521,15 @@ impl Visit {
         let full = path::join(&self.path, slot.name());
         let is_dir = slot.kind() == Kind::Dir;
         if is_dir {
-            let was_mount = self.old.as_ref().and_then(|n| n.kid(slot.name())).is_some_and(|k| k.head.is_mount);
+            let was_mount =
+                self.old.as_ref().and_then(|n| n.kid(slot.name())).is_some_and(|k| k.head.is_mount);
             if was_mount && !context.accept_missing {
                 let why = "a mount point is gone; what was below it is kept";
-                context.tally.error(&full, ErrorKind::Unavailable, format!("cannot trust `{}`: {why}", super::report::shown("", &full)));
+                context.tally.error(
+                    &full,
+                    ErrorKind::Unavailable,
+                    format!("cannot trust `{}`: {why}", super::report::shown("", &full)),
+                );
                 return;
             }
         }

@@ -28,8 +28,7 @@ struct Walk<'a> {
 }
 
 pub(super) fn between(older: &Snapshot, newer: &Snapshot) -> Vec<Change> {
-    let mut walk =
-        Walk { pending: Vec::new(), removed: Vec::new(), added: Vec::new(), modified: Vec::new() };
+    let mut walk = Walk { pending: Vec::new(), removed: Vec::new(), added: Vec::new(), modified: Vec::new() };
     for root in newer.roots_of_tree() {
         let before = older.root_view(root.record.name.as_bytes()).filter(|b| b.record.id == root.record.id);
         if before.is_none_or(|b| !Arc::ptr_eq(&b.live, &root.live)) {
@@ -89,15 +88,12 @@ impl<'a> Walk<'a> {
         new.retain(|page| {
             let Some(before) = by_bytes.get(&page.bytes.as_ptr()) else { return true };
             shared.push(page.bytes.as_ptr());
-            let changed = before.kids.iter().zip(&page.kids).enumerate().filter(|(_, (a, b))| !Arc::ptr_eq(a, b));
+            let changed =
+                before.kids.iter().zip(&page.kids).enumerate().filter(|(_, (a, b))| !Arc::ptr_eq(a, b));
             let changed: Vec<(usize, (&'a Arc<DirNode>, &'a Arc<DirNode>))> = changed.collect();
             if !changed.is_empty() {
-                let names: Vec<&[u8]> = page
-                    .view()
-                    .slots()
-                    .filter(|s| s.kind() == Kind::Dir)
-                    .map(|s| s.name())
-                    .collect();
+                let names: Vec<&[u8]> =
+                    page.view().slots().filter(|s| s.kind() == Kind::Dir).map(|s| s.name()).collect();
                 for (at, (a, b)) in changed {
                     let name = names.get(at).copied().unwrap_or_default();
                     self.pending.push((path::join(dir, name), Some(a), Some(b)));

@@ -59,13 +59,8 @@ pub(crate) fn apply(
 ) -> Result<(Arc<DirNode>, Vec<BlockOp>), Inconsistent> {
     edits.sort_by(|a, b| path::compare(&a.path, &b.path));
     let mut run = Run { seq, placer, ops: Vec::new() };
-    let root = Open {
-        path_len: 0,
-        name: Box::default(),
-        old: base.map(Arc::clone),
-        edit: None,
-        kids: Vec::new(),
-    };
+    let root =
+        Open { path_len: 0, name: Box::default(), old: base.map(Arc::clone), edit: None, kids: Vec::new() };
     let mut stack = vec![root];
     let mut current: Vec<u8> = Vec::new();
     for edit in edits {

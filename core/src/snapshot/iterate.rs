@@ -275,8 +275,11 @@ impl<'s> Entries<'s> {
         if let Some(node) = tree.descend(rest) {
             entries.stack.push(Frame::new(node, filter.under.as_slice().into()));
         } else if !filter.direct {
-            entries.single =
-                if filter.missing { snapshot.get_missing(&filter.under) } else { snapshot.get(&filter.under) };
+            entries.single = if filter.missing {
+                snapshot.get_missing(&filter.under)
+            } else {
+                snapshot.get(&filter.under)
+            };
         }
         entries
     }

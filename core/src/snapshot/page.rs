@@ -96,9 +96,8 @@ pub(crate) fn pack(records: &[Record], seq: u64) -> Vec<Vec<u8>> {
 
 fn pack_one(records: &[Record], seq: u64) -> Vec<u8> {
     let base = records.iter().find(|r| r.stat.kind != Kind::Dir).or(records.first());
-    let (mode, mtime, ctime, inode) = base.map_or((0, 0, 0, 0), |r| {
-        (r.stat.mode, r.stat.mtime_ns, r.stat.ctime_ns, r.stat.inode)
-    });
+    let (mode, mtime, ctime, inode) =
+        base.map_or((0, 0, 0, 0), |r| (r.stat.mode, r.stat.mtime_ns, r.stat.ctime_ns, r.stat.inode));
     let id = records.first().map_or(0, |r| r.id);
     let count = records.len();
     let names: usize = records.iter().map(|r| r.name.len() + 24).sum();
@@ -219,10 +218,7 @@ fn unzigzag(value: u64) -> i64 {
 
 #[inline]
 fn word(bytes: &[u8], at: usize) -> u64 {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<8>())
-        .map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
 #[inline]
@@ -267,11 +263,7 @@ impl<'a> PageView<'a> {
 
     #[inline]
     fn start(self, index: usize, count: usize) -> usize {
-        if index == 0 {
-            HEADER + count * 3
-        } else {
-            short(self.bytes, HEADER + count + (index - 1) * 2)
-        }
+        if index == 0 { HEADER + count * 3 } else { short(self.bytes, HEADER + count + (index - 1) * 2) }
     }
 
     #[inline]
@@ -453,11 +445,8 @@ impl<'a> Slot<'a> {
             (word(bytes, 32) as i64).wrapping_add(unzigzag(ctime))
         };
         let btime = next(3);
-        let btime_ns = if self.flags & FLAG_NO_BTIME != 0 {
-            0
-        } else {
-            ctime_ns.wrapping_add(unzigzag(btime))
-        };
+        let btime_ns =
+            if self.flags & FLAG_NO_BTIME != 0 { 0 } else { ctime_ns.wrapping_add(unzigzag(btime)) };
         let inode = word(bytes, 40).wrapping_add(unzigzag(next(4)) as u64);
         Stat { kind: self.kind(), size, mtime_ns, ctime_ns, btime_ns, inode, mode: self.mode() }
     }
@@ -526,25 +515,23 @@ mod tests {
         let name = prop::collection::vec(1u8..=255, 1..30)
             .prop_map(|n| n.into_iter().map(|b| if b == b'/' { b'_' } else { b }).collect::<Vec<_>>());
         (name, stat, any::<u64>(), any::<u64>(), any::<bool>(), extras).prop_map(
-            |(name, (kind, size, mtime_ns, ctime, btime_ns, inode, mode), id, seq, racy, extras)| {
-                Record {
-                    name: name.into(),
-                    stat: Stat {
-                        kind,
-                        size,
-                        mtime_ns,
-                        ctime_ns: ctime.unwrap_or(mtime_ns),
-                        btime_ns,
-                        inode,
-                        mode,
-                    },
-                    id,
-                    seq,
-                    racy,
-                    hash: extras.0,
-                    target: extras.1.map(Into::into),
-                    missing_since_ns: extras.2,
-                }
+            |(name, (kind, size, mtime_ns, ctime, btime_ns, inode, mode), id, seq, racy, extras)| Record {
+                name: name.into(),
+                stat: Stat {
+                    kind,
+                    size,
+                    mtime_ns,
+                    ctime_ns: ctime.unwrap_or(mtime_ns),
+                    btime_ns,
+                    inode,
+                    mode,
+                },
+                id,
+                seq,
+                racy,
+                hash: extras.0,
+                target: extras.1.map(Into::into),
+                missing_since_ns: extras.2,
             },
         )
     }
@@ -603,6 +590,8 @@ mod tests {
         let pages = pack(&stubs, 9);
         assert_eq!(pages.len(), 1);
         assert!(pages[0].len() < 48 + 8 + 100 * 12, "{}", pages[0].len());
-        assert!(PageView::new(&pages[0]).slots().zip(7..).all(|(s, id)| s.id() == id && s.kind() == Kind::Dir));
+        assert!(
+            PageView::new(&pages[0]).slots().zip(7..).all(|(s, id)| s.id() == id && s.kind() == Kind::Dir)
+        );
     }
 }

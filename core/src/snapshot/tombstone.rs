@@ -57,8 +57,7 @@ impl<'a> Tombstones<'a> {
         if head.missing_since_ns.is_some() && head.entry_id != entry_id {
             self.displaced.push(head.entry_id);
         }
-        let head =
-            Head { entry_id, stat, seq: SEQ_OF_PAGE, missing_since_ns: Some(since_ns), ..head };
+        let head = Head { entry_id, stat, seq: SEQ_OF_PAGE, missing_since_ns: Some(since_ns), ..head };
         self.dirs.entry(at.to_vec()).or_default().head = Some(head);
     }
 
@@ -78,9 +77,7 @@ impl<'a> Tombstones<'a> {
 
     fn head(&self, at: &[u8]) -> Head {
         let edited = self.dirs.get(at).and_then(|edit| edit.head);
-        edited
-            .or_else(|| self.root.descend(at).map(|node| node.head))
-            .unwrap_or_else(|| Head::empty(0, 0))
+        edited.or_else(|| self.root.descend(at).map(|node| node.head)).unwrap_or_else(|| Head::empty(0, 0))
     }
 
     /// Makes sure that a directory is there to hold something.
@@ -205,8 +202,12 @@ pub(crate) fn expire(root: &Arc<DirNode>, before_ns: i64) -> (Vec<Expired>, Vec<
             empty.insert(node.head.node);
             continue;
         }
-        let head = (own.is_some() && own_goes)
-            .then(|| Head { entry_id: 0, stat: Stat::EMPTY_DIR, missing_since_ns: None, ..node.head });
+        let head = (own.is_some() && own_goes).then(|| Head {
+            entry_id: 0,
+            stat: Stat::EMPTY_DIR,
+            missing_since_ns: None,
+            ..node.head
+        });
         if !removes.is_empty() || head.is_some() {
             edits.push(DirEdit { path: dir.clone(), head, removes, ..DirEdit::default() });
         }

@@ -47,8 +47,7 @@ pub(super) fn compact(path: &Path, config: &Config, rows: &Rows) -> Result<Db> {
 }
 
 fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, Store) {
-    let store =
-        Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Arc::new(fresh.db)) };
+    let store = Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Arc::new(fresh.db)) };
     (fresh.path, store)
 }
 
@@ -113,8 +112,7 @@ fn salvage_table<K: redb::Key, V: redb::Value>(
 }
 
 pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
-    let config =
-        Config { create: false, read_only: true, cache_bytes: 16 << 20, faults: Faults::default() };
+    let config = Config { create: false, read_only: true, cache_bytes: 16 << 20, faults: Faults::default() };
     let kept_as = free_name(path)?;
     let writable = Config { create: true, read_only: false, ..config.clone() };
     let old = match create::open(path, &config) {
@@ -142,8 +140,9 @@ pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
     });
     // The damaged file keeps its content under the new name; the name itself is never empty.
     let written = written.and_then(|()| {
-        rustix::fs::link(path, &salvage.kept_as)
-            .map_err(|e| Error::io("keep the damaged state file as", salvage.kept_as.as_os_str().as_bytes(), e.into()))
+        rustix::fs::link(path, &salvage.kept_as).map_err(|e| {
+            Error::io("keep the damaged state file as", salvage.kept_as.as_os_str().as_bytes(), e.into())
+        })
     });
     finish(path, &temporary, store, written)?;
     Ok(salvage)

@@ -33,8 +33,7 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
         _ => Path::new("."),
     };
     let parent = parent.canonicalize().map_err(|e| {
-        Error::io("find the directory of the state file", bytes, e)
-            .with_hint("create the directory first")
+        Error::io("find the directory of the state file", bytes, e).with_hint("create the directory first")
     })?;
     Ok(parent.join(name))
 }
@@ -58,11 +57,7 @@ pub(super) fn open(path: &Path, config: &Config) -> Result<Db> {
 
 fn open_file(path: &Path, read_only: bool) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .write(!read_only)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
+    OpenOptions::new().read(true).write(!read_only).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 fn explain_open(path: &Path, error: io::Error) -> Error {
@@ -135,7 +130,10 @@ fn open_existing(path: &Path, file: File, config: &Config) -> Result<Db> {
             Some(FORMAT) => Ok(()),
             Some(version) => Err(Error::new(
                 ErrorKind::NewerFormat,
-                format!("the state file `{}` has format {version}, this version reads {FORMAT}", escape(bytes)),
+                format!(
+                    "the state file `{}` has format {version}, this version reads {FORMAT}",
+                    escape(bytes)
+                ),
             )
             .with_path(bytes)
             .with_hint("use the version of Treewarden that wrote it, or a newer one")),
@@ -150,7 +148,8 @@ fn open_existing(path: &Path, file: File, config: &Config) -> Result<Db> {
 /// process may have put a new one there.
 fn still_named(path: &Path, disk: &Disk) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
-    let held = rustix::fs::fstat(disk.file()).map_err(|e| Error::io("read the state file", bytes, e.into()))?;
+    let held =
+        rustix::fs::fstat(disk.file()).map_err(|e| Error::io("read the state file", bytes, e.into()))?;
     match rustix::fs::lstat(path) {
         Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(()),
         _ => Err(busy(path)),
@@ -213,7 +212,8 @@ impl Fresh {
     /// and `-tw-`, which a scan of that directory knows as the engine's own.
     pub(super) fn new(path: &Path, config: &Config) -> Result<Self> {
         let mut name = path.as_os_str().to_owned();
-        let unique = new_database_id().map_err(|e| Error::io("draw a name beside", path.as_os_str().as_bytes(), e))?;
+        let unique =
+            new_database_id().map_err(|e| Error::io("draw a name beside", path.as_os_str().as_bytes(), e))?;
         name.push(format!("-tw-{:016x}", unique as u64));
         let temporary = PathBuf::from(name);
         let bytes = temporary.as_os_str().as_bytes().to_vec();

@@ -28,9 +28,9 @@ use crate::path::escape;
 
 use backend::Disk;
 pub(crate) use copy::Salvage;
+pub(crate) use fault::Faults;
 #[cfg(feature = "testing")]
 pub use fault::{FaultKind, FaultPlan};
-pub(crate) use fault::Faults;
 pub(crate) use load::Loaded;
 pub(crate) use schema::{Counters, FORMAT};
 pub(crate) use segment::Segments;
@@ -168,8 +168,7 @@ impl Rows {
         let from = schema::space_key(space, prefix);
         let after = after.map(|key| schema::space_key(space, key)).filter(|key| *key >= from);
         let lower = after.as_deref().map_or(Bound::Included(from.as_slice()), Bound::Excluded);
-        let range =
-            table.range::<&[u8]>((lower, Bound::Unbounded)).map_err(|e| self.error(e))?;
+        let range = table.range::<&[u8]>((lower, Bound::Unbounded)).map_err(|e| self.error(e))?;
         let mut out = Vec::new();
         for row in range {
             if out.len() >= limit {
@@ -230,7 +229,8 @@ impl Rows {
         let (seq, part) = key.value();
         let row = schema::unseal(schema::journal_seed(seq, part), row.value())
             .map_err(|e| damaged("a journal row", e))?;
-        let (_time, body) = row.split_first_chunk::<8>().ok_or(Malformed).map_err(|e| damaged("a journal row", e))?;
+        let (_time, body) =
+            row.split_first_chunk::<8>().ok_or(Malformed).map_err(|e| damaged("a journal row", e))?;
         journal::decode(seq, body, out).map_err(|e| damaged("a journal row", e))?;
         Ok(Some((seq, part.saturating_add(1))))
     }
@@ -255,7 +255,9 @@ fn wrap_plain(error: impl Into<redb::Error>) -> Error {
     let error = error.into();
     let (kind, hint) = match &error {
         redb::Error::Io(io) => match ErrorKind::of_io(io) {
-            ErrorKind::StorageFull => (ErrorKind::StorageFull, "free some space, then open the state file again"),
+            ErrorKind::StorageFull => {
+                (ErrorKind::StorageFull, "free some space, then open the state file again")
+            }
             ErrorKind::ReadOnly => (ErrorKind::ReadOnly, "the state file cannot be written to"),
             // A short file: redb reads beyond the end.
             _ if io.kind() == std::io::ErrorKind::UnexpectedEof => (ErrorKind::Corrupt, REBUILD_HINT),

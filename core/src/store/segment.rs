@@ -98,7 +98,11 @@ pub(super) fn blocks(segment: u64, row: &[u8]) -> Result<Vec<Block<'_>>, Malform
 }
 
 /// The row after `ops`, or `None` when nothing is left in it.
-pub(super) fn patch(segment: u64, old: Option<&[u8]>, ops: &[&BlockOp]) -> Result<Option<Vec<u8>>, Malformed> {
+pub(super) fn patch(
+    segment: u64,
+    old: Option<&[u8]>,
+    ops: &[&BlockOp],
+) -> Result<Option<Vec<u8>>, Malformed> {
     // The last word on each block wins; a block that moves within the commit is deleted and put.
     let mut words: HashMap<(u64, u32), Option<&Arc<[u8]>>> = HashMap::with_capacity(ops.len());
     let mut order = Vec::with_capacity(ops.len());
@@ -152,17 +156,23 @@ mod tests {
     fn a_patched_row_holds_the_last_word_on_each_block() -> Result<(), Malformed> {
         let first = [put(1, 0, "a"), put(1, 1, "b"), put(2, 0, "c")];
         let row = patch(3, None, &first.iter().collect::<Vec<_>>())?.ok_or(Malformed)?;
-        let second =
-            [BlockOp::Delete { segment: 3, node: 1, number: 0 }, put(2, 0, "CC"), put(4, 0, "d"), put(1, 0, "A")];
+        let second = [
+            BlockOp::Delete { segment: 3, node: 1, number: 0 },
+            put(2, 0, "CC"),
+            put(4, 0, "d"),
+            put(1, 0, "A"),
+        ];
         let row = patch(3, Some(&row), &second.iter().collect::<Vec<_>>())?.ok_or(Malformed)?;
-        let seen: Vec<_> = blocks(3, &row)?.into_iter().map(|b| (b.node, b.number, b.bytes.to_vec())).collect();
-        assert_eq!(seen, [
-            (1, 0, b"A".to_vec()),
-            (1, 1, b"b".to_vec()),
-            (2, 0, b"CC".to_vec()),
-            (4, 0, b"d".to_vec())
-        ]);
-        let all: Vec<_> = seen.iter().map(|(node, number, _)| BlockOp::Delete { segment: 3, node: *node, number: *number }).collect();
+        let seen: Vec<_> =
+            blocks(3, &row)?.into_iter().map(|b| (b.node, b.number, b.bytes.to_vec())).collect();
+        assert_eq!(
+            seen,
+            [(1, 0, b"A".to_vec()), (1, 1, b"b".to_vec()), (2, 0, b"CC".to_vec()), (4, 0, b"d".to_vec())]
+        );
+        let all: Vec<_> = seen
+            .iter()
+            .map(|(node, number, _)| BlockOp::Delete { segment: 3, node: *node, number: *number })
+            .collect();
         assert_eq!(patch(3, Some(&row), &all.iter().collect::<Vec<_>>())?, None);
         Ok(())
     }

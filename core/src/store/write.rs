@@ -128,7 +128,12 @@ impl Txn {
 
     /// Drops the oldest commits from the journal while they are older than `before_ns` or the
     /// journal is larger than `bytes_max`. Whole commits only; never the newest.
-    pub(crate) fn trim_journal(&self, counters: &mut Counters, before_ns: i64, bytes_max: u64) -> Result<bool> {
+    pub(crate) fn trim_journal(
+        &self,
+        counters: &mut Counters,
+        before_ns: i64,
+        bytes_max: u64,
+    ) -> Result<bool> {
         let mut table = self.txn.open_table(schema::JOURNAL).map_err(wrap_plain)?;
         let mut drop_to = None;
         let mut bytes = counters.journal_bytes;
@@ -138,7 +143,8 @@ impl Txn {
                 let (key, row) = row.map_err(wrap_plain)?;
                 let seq = key.value().0;
                 let row = row.value();
-                let time = row.get(8..16).and_then(|t| t.first_chunk::<8>()).map_or(0, |t| i64::from_le_bytes(*t));
+                let time =
+                    row.get(8..16).and_then(|t| t.first_chunk::<8>()).map_or(0, |t| i64::from_le_bytes(*t));
                 if current != Some(seq) {
                     if seq >= counters.seq || (time >= before_ns && bytes <= bytes_max) {
                         break;
@@ -158,9 +164,7 @@ impl Txn {
 
     pub(crate) fn put_operation(&self, operation: &Operation, keep_max: u32) -> Result<()> {
         let mut table = self.txn.open_table(schema::OPERATIONS).map_err(wrap_plain)?;
-        table
-            .insert(operation.id, schema::encode_operation(operation).as_slice())
-            .map_err(wrap_plain)?;
+        table.insert(operation.id, schema::encode_operation(operation).as_slice()).map_err(wrap_plain)?;
         let floor = (operation.id + 1).saturating_sub(u64::from(keep_max));
         if floor > 0 {
             table.retain_in(..floor, |_, _| false).map_err(wrap_plain)?;

@@ -19,7 +19,13 @@ pub(super) fn plan(root: &str, found: Vec<Found>) -> Planned {
                 planned.counts.added += u64::from(slot.kind() != Kind::Dir);
             }
         }
-        planned.live.push(DirEdit { path: dir.path, create: true, head: dir.head, pages, ..DirEdit::default() });
+        planned.live.push(DirEdit {
+            path: dir.path,
+            create: true,
+            head: dir.head,
+            pages,
+            ..DirEdit::default()
+        });
     }
     planned
 }

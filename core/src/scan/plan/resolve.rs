@@ -162,7 +162,11 @@ impl Resolver<'_> {
             .zip(&paths)
             .map(|(&at, path)| {
                 let stat = self.stat_of(at, path);
-                let kind = self.dirs.get(at.0).and_then(|d| d.items.get(at.1)).map_or(Kind::File, |i| i.record.stat.kind);
+                let kind = self
+                    .dirs
+                    .get(at.0)
+                    .and_then(|d| d.items.get(at.1))
+                    .map_or(Kind::File, |i| i.record.stat.kind);
                 Side { path, kind, identity: stat.and_then(|s| self.identity(&s)) }
             })
             .collect();
@@ -188,11 +192,15 @@ impl Resolver<'_> {
         }
         let compare = self.context.compare;
         let Some(item) = self.item(at) else { return };
-        let same_content = (record.stat.size, record.stat.mtime_ns) == (item.record.stat.size, item.record.stat.mtime_ns)
+        let same_content = (record.stat.size, record.stat.mtime_ns)
+            == (item.record.stat.size, item.record.stat.mtime_ns)
             && record.target == item.record.target
             && !record.racy;
         let what = match pair {
-            Pair::Same(_) if !record.racy && compare.same(&record.stat.fingerprint(), &item.record.stat.fingerprint()) => {
+            Pair::Same(_)
+                if !record.racy
+                    && compare.same(&record.stat.fingerprint(), &item.record.stat.fingerprint()) =>
+            {
                 item.record.seq = record.seq;
                 What::Silent
             }
@@ -250,7 +258,9 @@ impl Resolver<'_> {
                 } else {
                     self.identity(&stat).and_then(|identity| by_identity.get(&identity).copied())
                 };
-                let Some(tombstone) = index.and_then(|i| tombstones.get_mut(i)).filter(|t| !t.used) else { continue };
+                let Some(tombstone) = index.and_then(|i| tombstones.get_mut(i)).filter(|t| !t.used) else {
+                    continue;
+                };
                 tombstone.used = true;
                 let record = tombstone.record.clone();
                 let from = tombstone.path.clone();
@@ -271,7 +281,8 @@ impl Resolver<'_> {
 
     fn take_over(&mut self, at: (usize, usize), path: &[u8], old: &Record, from: Option<Vec<u8>>) {
         if is_dir(old) {
-            let what = from.map_or(What::Restored { modified: false }, |from| What::Moved { from, modified: false });
+            let what =
+                from.map_or(What::Restored { modified: false }, |from| What::Moved { from, modified: false });
             self.give_dir_id(at, path, (old.id, SEQ_OF_PAGE), what);
             return;
         }
@@ -337,7 +348,9 @@ impl Resolver<'_> {
                         Some(_) if was_racy || stat != before => What::Modified,
                         Some(_) => {
                             let shown = crate::scan::report::shown("", &job.path);
-                            let why = format!("the content of `{shown}` changed although nothing wrote to it; restore it from a backup");
+                            let why = format!(
+                                "the content of `{shown}` changed although nothing wrote to it; restore it from a backup"
+                            );
                             context.tally.corrupt.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                             context.tally.error(&job.path, crate::error::ErrorKind::Corrupt, why);
                             What::Dropped
@@ -431,7 +444,8 @@ fn tombstones(gone: &Arc<DirNode>) -> Vec<Tombstone> {
             match kid {
                 Some(kid) => {
                     if kid.head.missing_since_ns.is_some() {
-                        let record = Record { stat: kid.head.stat, id: kid.head.entry_id, ..slot.to_record() };
+                        let record =
+                            Record { stat: kid.head.stat, id: kid.head.entry_id, ..slot.to_record() };
                         out.push(Tombstone { path: path.clone(), record, used: false });
                     }
                     pending.push((path, kid));

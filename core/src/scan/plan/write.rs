@@ -55,8 +55,7 @@ fn bury(entry: &Lost, now_ns: i64, tombstones: &mut Tombstones<'_>) {
     match &entry.head {
         Some(head) => tombstones.add_dir(&entry.path, head.entry_id, head.stat, now_ns),
         None => {
-            let record =
-                Record { seq: SEQ_OF_PAGE, missing_since_ns: Some(now_ns), ..entry.record.clone() };
+            let record = Record { seq: SEQ_OF_PAGE, missing_since_ns: Some(now_ns), ..entry.record.clone() };
             tombstones.add(path::split_last(&entry.path).0, record);
         }
     }
@@ -167,4 +166,3 @@ fn in_order(mut drafts: Vec<Draft>) -> Vec<Draft> {
     drafts.extend(after);
     drafts
 }
-
