@@ -161,6 +161,11 @@ impl Error {
         error
     }
 
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.inner.kind = kind;
+        self
+    }
+
     pub(crate) fn with_path(mut self, path: impl AsRef<[u8]>) -> Self {
         self.inner.path = Some(path.as_ref().to_vec());
         self

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-
 use crate::commit::Engine;
 use crate::entry::{Entry, Kind, Totals};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +12,7 @@ use crate::root;
 use crate::root_record::{RootInfo, RootState};
 use crate::snapshot::RootView;
 use crate::store::FORMAT;
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// The engine at one glance.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+
+pub(crate) use rustix::io::Errno;
 
 use crate::entry::{Kind, Stat};
 use crate::root_record::RootIdentity;

@@ -19,7 +19,7 @@ use crate::scan::{self, Report, ScanContext, Scanner, VerifyReport};
 use crate::snapshot::Snapshot;
 use crate::status::{self, Explanation, Status};
 use crate::store::{Config, Faults, Store};
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// An open state file: roots, scans, snapshots, the journal, and the program's own state.
 ///
@@ -116,12 +116,7 @@ impl Warden {
     }
 
     pub(crate) fn open_faulty(path: &Path, options: Options, faults: Faults) -> Result<Self> {
-        let config = Config {
-            create: options.create,
-            read_only: options.read_only,
-            cache_bytes: options.cache_bytes,
-            faults,
-        };
+        let config = Config::new(options.create, options.read_only, options.cache_bytes, faults);
         let store = Store::open(path, config)?;
         let loaded = store.load()?;
         let engine = Engine::start(store, loaded, options)?;
@@ -445,7 +440,7 @@ impl Warden {
     ///
     /// `Corrupt` when one is damaged.
     pub fn check(&self) -> Result<()> {
-        self.engine().store.check()
+        self.engine().check()
     }
 
     /// Rewrites the state file as small as it can be. Commits wait meanwhile, readers do not. Needs
@@ -508,7 +503,7 @@ fn examine(dir: &Path) -> Result<(PathBuf, RootIdentity)> {
     }
     let absolute = dir.canonicalize().map_err(|e| Error::io("find the directory", bytes, e))?;
     let fd = sys::open_root(&absolute).map_err(|e| match e {
-        rustix::io::Errno::NOTDIR => Error::invalid(format!("`{}` is not a directory", escape(bytes)))
+        Errno::NOTDIR => Error::invalid(format!("`{}` is not a directory", escape(bytes)))
             .with_path(bytes)
             .with_hint("a root is a directory; scan the one that holds the file"),
         e => Error::io("open the directory", bytes, e.into()),

@@ -181,8 +181,14 @@ impl Visit {
         let mut replaced = None;
         if let Some(node) = &old {
             let head = &node.head;
-            if head.is_mount && !is_mount && !context.accept_missing && !context.adopt {
-                let why = "a file system was mounted here and is not any more; what was below it is kept";
+            let gone = head.is_mount && !is_mount;
+            let covered = !head.is_mount && is_mount && node.pages.len() > 0;
+            if (gone || covered) && !context.accept_missing && !context.adopt {
+                let why = if gone {
+                    "a file system was mounted here and is not any more; what was below it is kept"
+                } else {
+                    "a file system was mounted over it; what it covers is kept"
+                };
                 context.tally.error(
                     &path,
                     ErrorKind::Unavailable,

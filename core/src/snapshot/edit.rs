@@ -38,8 +38,16 @@ pub(crate) trait Placer {
 }
 
 /// The edits contradict the tree: a bug in the plan, caught before anything is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Inconsistent(pub(crate) &'static str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inconsistent(pub(crate) String);
+
+fn inconsistent(what: &str) -> Inconsistent {
+    Inconsistent(what.to_owned())
+}
+
+fn inconsistent_at(what: &str, name: &[u8]) -> Inconsistent {
+    Inconsistent(format!("{what}: `{}`", path::escape(name)))
+}
 
 struct Open {
     path_len: usize,
@@ -69,7 +77,7 @@ pub(crate) fn apply(
         }
         let done = if current.is_empty() { 0 } else { current.len() + 1 };
         for name in path::components(edit.path.get(done.min(edit.path.len())..).unwrap_or_default()) {
-            let parent = stack.last().ok_or(Inconsistent("no open directory"))?;
+            let parent = stack.last().ok_or_else(|| inconsistent("no open directory"))?;
             let kept = parent.edit.as_ref().is_none_or(|e| !e.create);
             let old = parent.old.as_ref().filter(|_| kept).and_then(|n| n.kid(name)).map(Arc::clone);
             let path_len = current.len();
@@ -79,16 +87,16 @@ pub(crate) fn apply(
             current.extend_from_slice(name);
             stack.push(Open { path_len, name: name.into(), old, edit: None, kids: Vec::new() });
         }
-        let top = stack.last_mut().ok_or(Inconsistent("no open directory"))?;
+        let top = stack.last_mut().ok_or_else(|| inconsistent("no open directory"))?;
         if top.edit.is_some() {
-            return Err(Inconsistent("two edits for one directory"));
+            return Err(inconsistent("two edits for one directory"));
         }
         top.edit = Some(edit);
     }
     while stack.len() > 1 {
         run.close_top(&mut stack, &mut current)?;
     }
-    let root = stack.pop().ok_or(Inconsistent("no root"))?;
+    let root = stack.pop().ok_or_else(|| inconsistent("no root"))?;
     let node = run.close(root)?;
     Ok((node, run.ops))
 }
@@ -122,11 +130,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn close_top(&mut self, stack: &mut Vec<Open>, current: &mut Vec<u8>) -> Result<(), Inconsistent> {
-        let top = stack.pop().ok_or(Inconsistent("no open directory"))?;
+        let top = stack.pop().ok_or_else(|| inconsistent("no open directory"))?;
         current.truncate(top.path_len);
         let name = top.name.clone();
         let node = self.close(top)?;
-        stack.last_mut().ok_or(Inconsistent("no parent"))?.kids.push((name, node));
+        stack.last_mut().ok_or_else(|| inconsistent("no parent"))?.kids.push((name, node));
         Ok(())
     }
 
@@ -139,7 +147,7 @@ impl Run<'_> {
     }
 
     fn create(&mut self, open: Open, edit: DirEdit) -> Result<Arc<DirNode>, Inconsistent> {
-        let head = self.dated(edit.head.ok_or(Inconsistent("a new directory has no head"))?);
+        let head = self.dated(edit.head.ok_or_else(|| inconsistent("a new directory has no head"))?);
         if let Some(old) = open.old.as_ref().filter(|old| old.head.node == head.node) {
             delete_all(old, &mut self.ops);
         }
@@ -154,7 +162,7 @@ impl Run<'_> {
     }
 
     fn change(&mut self, open: Open, edit: DirEdit) -> Result<Arc<DirNode>, Inconsistent> {
-        let old = open.old.ok_or(Inconsistent("a changed directory does not exist"))?;
+        let old = open.old.ok_or_else(|| inconsistent("a changed directory does not exist"))?;
         let (head, head_segment) = match edit.head.map(|head| self.dated(head)) {
             Some(head) if head != old.head => {
                 let now = Some((old.head_segment, 48));
@@ -163,7 +171,7 @@ impl Run<'_> {
             _ => (old.head, old.head_segment),
         };
         if head.node != old.head.node {
-            return Err(Inconsistent("a changed directory has another key"));
+            return Err(inconsistent("a changed directory has another key"));
         }
         if edit.upserts.is_empty() && edit.removes.is_empty() {
             let pages = relink(&old, open.kids)?;
@@ -308,7 +316,7 @@ impl Kids<'_> {
             _ => self.old.and_then(|old| old.kid(name)).filter(|kid| kid.head.node == id).map(Arc::clone),
         };
         match kid {
-            Some(kid) if kid.head.node != id => Err(Inconsistent("a directory and its entry differ in id")),
+            Some(kid) if kid.head.node != id => Err(inconsistent("a directory and its entry differ in id")),
             kid => Ok(kid),
         }
     }
@@ -324,12 +332,12 @@ impl Kids<'_> {
                 break;
             }
             let Some((name, node)) = self.new.next() else { break };
-            let index = view.find(&name).ok_or(Inconsistent("an edit below an unknown directory"))?;
+            let index = view.find(&name).ok_or_else(|| inconsistent("an edit below an unknown directory"))?;
             let at = view.slots().take(index).filter(|s| s.kind() == Kind::Dir).count();
             let slot = kids.get_or_insert_with(|| page.kids.clone()).get_mut(at);
-            let slot = slot.ok_or(Inconsistent("an edit below a file"))?;
+            let slot = slot.ok_or_else(|| inconsistent("an edit below a file"))?;
             if slot.head.node != node.head.node {
-                return Err(Inconsistent("a directory was replaced without its entry"));
+                return Err(inconsistent("a directory was replaced without its entry"));
             }
             *slot = node;
         }
@@ -337,10 +345,10 @@ impl Kids<'_> {
     }
 
     fn finish(mut self) -> Result<(), Inconsistent> {
-        if self.new.next().is_some() {
-            return Err(Inconsistent("an edit below a directory that is gone"));
+        match self.new.next() {
+            Some((name, _)) => Err(inconsistent_at("an edit below a directory that is gone", &name)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

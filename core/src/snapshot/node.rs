@@ -157,7 +157,7 @@ impl Page {
         PageView::new(&self.bytes)
     }
 
-    /// The node of the directory in slot `index`.
+    /// The node of the directory in slot `index`; `None` for anything else.
     #[inline]
     pub(crate) fn kid(&self, index: usize) -> Option<&Arc<DirNode>> {
         if self.kids.is_empty() {
@@ -166,6 +166,9 @@ impl Page {
         let view = self.view();
         if self.kids.len() == view.len() {
             return self.kids.get(index);
+        }
+        if view.slot(index).kind() != Kind::Dir {
+            return None;
         }
         let before = view.slots().take(index).filter(|s| s.kind() == Kind::Dir).count();
         self.kids.get(before)

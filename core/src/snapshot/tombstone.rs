@@ -124,8 +124,8 @@ impl<'a> Tombstones<'a> {
                 }
             }
         }
-        // Edits below it, if any were collected, would hang in the air.
-        self.dirs.retain(|path, _| path == at || !path::is_within(path, at));
+        // Edits at or below it would hang in the air.
+        self.dirs.retain(|path, _| !path::is_within(path, at));
     }
 
     pub(crate) fn finish(self) -> Vec<DirEdit> {

@@ -7,7 +7,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::error::ErrorKind;
 
 use super::fault::Faults;
 
@@ -19,6 +21,10 @@ pub(crate) struct Disk {
     armed: AtomicBool,
     pending: Mutex<Pending>,
     faults: Faults,
+    /// Kind of the first failure: redb later says only that there was one.
+    failure: OnceLock<ErrorKind>,
+    /// False for a second view of the file, which must leave the lock alone.
+    owns_lock: bool,
 }
 
 /// Writes that have not reached the file: whole pieces by offset, and the length if it changed.
@@ -40,10 +46,25 @@ impl Disk {
                 armed: AtomicBool::new(false),
                 pending: Mutex::default(),
                 faults,
+                failure: OnceLock::new(),
+                owns_lock: true,
             }))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// A second view of the same file that can never write to it.
+    pub(crate) fn view(&self) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            file: self.file.try_clone()?,
+            read_only: true,
+            armed: AtomicBool::new(false),
+            pending: Mutex::default(),
+            faults: Faults::default(),
+            failure: OnceLock::new(),
+            owns_lock: false,
+        }))
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -73,6 +94,19 @@ impl Disk {
         Ok(())
     }
 
+    /// What the disk failed with first, if it did.
+    pub(crate) fn failure(&self) -> Option<ErrorKind> {
+        self.failure.get().copied()
+    }
+
+    /// Remembers a failure.
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            let _ = self.failure.set(ErrorKind::of_io(error));
+        }
+        result
+    }
+
     fn is_armed(&self) -> bool {
         self.armed.load(Ordering::Acquire)
     }
@@ -88,31 +122,55 @@ pub(crate) struct Backend(pub(crate) Arc<Disk>);
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        let disk = &self.0;
-        disk.faults.check()?;
-        if !disk.is_armed() {
-            let pending = disk.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.note(self.0.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.note(self.0.read(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.note(self.0.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.note(self.0.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.note(self.0.write(offset, data))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        if self.0.owns_lock { self.0.file.unlock() } else { Ok(()) }
+    }
+}
+
+impl Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.faults.check()?;
+        if !self.is_armed() {
+            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(len) = pending.len {
                 return Ok(len);
             }
         }
-        disk.file_len()
+        self.file_len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let disk = &self.0;
-        disk.faults.check()?;
-        if disk.is_armed() {
-            return disk.file.read_exact_at(out, offset);
+        self.faults.check()?;
+        if self.is_armed() {
+            return self.file.read_exact_at(out, offset);
         }
-        let pending = disk.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.len.is_none() && pending.pieces.is_empty() {
-            return disk.file.read_exact_at(out, offset);
+            return self.file.read_exact_at(out, offset);
         }
         // What the file does not hold yet reads as zero, as set_len promises.
-        let on_disk = disk.file_len()?.saturating_sub(offset).min(out.len() as u64) as usize;
+        let on_disk = self.file_len()?.saturating_sub(offset).min(out.len() as u64) as usize;
         let (from_file, beyond) = out.split_at_mut(on_disk);
-        disk.file.read_exact_at(from_file, offset)?;
+        self.file.read_exact_at(from_file, offset)?;
         beyond.fill(0);
         let end = offset + out.len() as u64;
         for (&start, piece) in pending.pieces.range(..end) {
@@ -131,35 +189,28 @@ impl redb::StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let disk = &self.0;
-        disk.faults.check()?;
-        if disk.is_armed() {
-            return disk.file.set_len(len);
+        self.faults.check()?;
+        if self.is_armed() {
+            return self.file.set_len(len);
         }
-        let mut pending = disk.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.len = Some(len);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let disk = &self.0;
-        disk.faults.check()?;
-        if disk.is_armed() { disk.file.sync_data() } else { Ok(()) }
+        self.faults.check()?;
+        if self.is_armed() { self.file.sync_data() } else { Ok(()) }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let disk = &self.0;
-        disk.faults.check()?;
-        if disk.is_armed() {
-            return disk.file.write_all_at(data, offset);
+        self.faults.check()?;
+        if self.is_armed() {
+            return self.file.write_all_at(data, offset);
         }
-        let mut pending = disk.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.insert(offset, data);
         Ok(())
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.0.file.unlock()
     }
 }
 

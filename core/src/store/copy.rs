@@ -112,7 +112,7 @@ fn salvage_table<K: redb::Key, V: redb::Value>(
 }
 
 pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
-    let config = Config { create: false, read_only: true, cache_bytes: 16 << 20, faults: Faults::default() };
+    let config = Config::new(false, true, 16 << 20, Faults::default());
     let kept_as = free_name(path)?;
     let writable = Config { create: true, read_only: false, ..config.clone() };
     let old = match create::open(path, &config) {
@@ -164,8 +164,10 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     let whole = |key: u64, row: &[u8]| schema::unseal(key, row).is_ok();
     salvage_table(rows, txn, schema::OPERATIONS, lost, |id, row| whole(*id, row))?;
     salvage_table(rows, txn, schema::ATTRS, lost, |id, row| whole(*id, row))?;
-    salvage.spaces_rows = salvage_table(rows, txn, schema::SPACES, lost, |_, _| true)?;
-    salvage_table(rows, txn, schema::CURSORS, lost, |_, _| true)?;
+    salvage.spaces_rows = salvage_table(rows, txn, schema::SPACES, lost, |key, row| {
+        schema::unseal(schema::space_seed(key), row).is_ok()
+    })?;
+    salvage_table(rows, txn, schema::CURSORS, lost, |name, row| schema::decode_cursor(name, row).is_ok())?;
     // What was lost cannot be told by the journal: consumers start over from the snapshot.
     loaded.counters.seq += 1;
     loaded.counters.journal_floor = loaded.counters.seq;

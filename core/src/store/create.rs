@@ -128,6 +128,7 @@ fn open_existing(path: &Path, file: File, config: &Config) -> Result<Db> {
         match format {
             None => Err(not_ours(path, "it has no format version")),
             Some(FORMAT) => Ok(()),
+            Some(_) if config.takes_any_format() => Ok(()),
             Some(version) => Err(Error::new(
                 ErrorKind::NewerFormat,
                 format!(

@@ -244,7 +244,8 @@ pub(super) fn check(rows: &Rows) -> Result<()> {
     }
     let spaces = rows.txn.open_table(schema::SPACES).map_err(wrap_plain)?;
     for row in spaces.iter().map_err(wrap_plain)? {
-        row.map_err(wrap_plain)?;
+        let (key, row) = row.map_err(wrap_plain)?;
+        super::space_value(key.value(), row.value())?;
     }
     rows.cursors()?;
     Ok(())

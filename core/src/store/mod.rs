@@ -43,6 +43,33 @@ pub(crate) struct Config {
     pub(crate) read_only: bool,
     pub(crate) cache_bytes: usize,
     pub(crate) faults: Faults,
+    /// Opens a file of any format version, to write another one into it.
+    #[cfg(feature = "testing")]
+    pub(crate) any_format: bool,
+}
+
+impl Config {
+    pub(crate) fn new(create: bool, read_only: bool, cache_bytes: usize, faults: Faults) -> Self {
+        Self {
+            create,
+            read_only,
+            cache_bytes,
+            faults,
+            #[cfg(feature = "testing")]
+            any_format: false,
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn takes_any_format(&self) -> bool {
+        self.any_format
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[allow(clippy::unused_self)]
+    fn takes_any_format(&self) -> bool {
+        false
+    }
 }
 
 /// An open database with the lock it holds.
@@ -98,9 +125,17 @@ impl Store {
         Error::io(doing, self.path.as_os_str().as_bytes(), error)
     }
 
+    /// Gives an error that follows from an earlier failure of the disk that failure's kind.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        match self.handle().disk.failure() {
+            Some(kind) if error.kind() == ErrorKind::Io => error.with_kind(kind),
+            _ => error,
+        }
+    }
+
     pub(crate) fn rows(&self) -> Result<Rows> {
         let db = self.handle();
-        let txn = db.redb.begin_read().map_err(|e| wrap(&self.path, e))?;
+        let txn = db.redb.begin_read().map_err(|e| self.failed(wrap(&self.path, e)))?;
         Ok(Rows { txn, db })
     }
 
@@ -110,9 +145,19 @@ impl Store {
         guard(&self.path, || load::load(&self.rows()?, false))
     }
 
-    /// Reads every row again and checks it.
+    /// Reads every row again and checks it, then every page of redb. Nothing may be committed
+    /// meanwhile: the pages are read beside the open database.
     pub(crate) fn check(&self) -> Result<()> {
-        guard(&self.path, || load::check(&self.rows()?))
+        guard(&self.path, || {
+            load::check(&self.rows()?)?;
+            let view = self.handle().disk.view().map_err(|e| self.io("read", e))?;
+            let mut redb = create::database(&self.path, &view, self.config.cache_bytes)?;
+            match redb.check_integrity() {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(write::inconsistent("a page of its store has a wrong checksum")),
+                Err(error) => Err(wrap(&self.path, error)),
+            }
+        })
     }
 
     /// Copies every row into a fresh file and puts it in place of this one. Readers that are under
@@ -134,8 +179,7 @@ impl Store {
 
     #[cfg(feature = "testing")]
     pub(crate) fn set_format_version(path: &Path, version: u32) -> Result<()> {
-        let config =
-            Config { create: false, read_only: false, cache_bytes: 1 << 20, faults: Faults::default() };
+        let config = Config { any_format: true, ..Config::new(false, false, 1 << 20, Faults::default()) };
         let store = Self::open(path, config)?;
         let txn = store.begin(crate::options::Durability::Durable)?;
         txn.put_format(version)?;
@@ -151,8 +195,9 @@ impl Rows {
     /// A value of a space.
     pub(crate) fn space_get(&self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let table = self.txn.open_table(schema::SPACES).map_err(|e| self.error(e))?;
-        let found = table.get(schema::space_key(space, key).as_slice()).map_err(|e| self.error(e))?;
-        Ok(found.map(|value| value.value().to_vec()))
+        let key = schema::space_key(space, key);
+        let found = table.get(key.as_slice()).map_err(|e| self.error(e))?;
+        found.map(|row| space_value(&key, row.value())).transpose()
     }
 
     /// Keys of a space that start with `prefix` and come after `after`, in byte order.
@@ -179,7 +224,7 @@ impl Rows {
             if !rest.starts_with(prefix) {
                 break;
             }
-            out.push((rest.to_vec(), value.value().to_vec()));
+            out.push((rest.to_vec(), space_value(key.value(), value.value())?));
         }
         Ok(out)
     }
@@ -195,7 +240,8 @@ impl Rows {
 
     pub(crate) fn cursor(&self, name: &str) -> Result<Option<u64>> {
         let table = self.txn.open_table(schema::CURSORS).map_err(|e| self.error(e))?;
-        Ok(table.get(name).map_err(|e| self.error(e))?.map(|v| v.value()))
+        let found = table.get(name).map_err(|e| self.error(e))?;
+        found.map(|row| cursor_value(name, row.value())).transpose()
     }
 
     pub(crate) fn cursors(&self) -> Result<Vec<(String, u64)>> {
@@ -203,7 +249,8 @@ impl Rows {
         let mut out = Vec::new();
         for row in table.iter().map_err(|e| self.error(e))? {
             let (name, seq) = row.map_err(|e| self.error(e))?;
-            out.push((name.value().to_owned(), seq.value()));
+            let seq = cursor_value(name.value(), seq.value())?;
+            out.push((name.value().to_owned(), seq));
         }
         Ok(out)
     }
@@ -279,6 +326,16 @@ const REBUILD_HINT: &str =
 fn damaged(what: &str, _: Malformed) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the state file is damaged: {what} cannot be read"))
         .with_hint(REBUILD_HINT)
+}
+
+/// The value in a row of the spaces, after checking it against its key.
+fn space_value(key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
+    let value = schema::unseal(schema::space_seed(key), row);
+    value.map(<[u8]>::to_vec).map_err(|e| damaged("a value of a space", e))
+}
+
+fn cursor_value(name: &str, row: &[u8]) -> Result<u64> {
+    schema::decode_cursor(name, row).map_err(|e| damaged("a cursor", e))
 }
 
 /// Runs `work` so that a panic of the store becomes an error about a damaged file.

@@ -21,7 +21,7 @@ pub(super) const JOURNAL: TableDefinition<'_, (u64, u32), &[u8]> = TableDefiniti
 pub(super) const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
 pub(super) const ATTRS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("attrs");
 pub(super) const SPACES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("spaces");
-pub(super) const CURSORS: TableDefinition<'_, &str, u64> = TableDefinition::new("cursors");
+pub(super) const CURSORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cursors");
 
 pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_DATABASE: &str = "database";
@@ -246,6 +246,19 @@ pub(super) fn space_key(space: &str, key: &[u8]) -> Vec<u8> {
     out.extend_from_slice(space.as_bytes());
     out.extend_from_slice(key);
     out
+}
+
+/// The checksum of a value in a space covers its key.
+pub(super) fn space_seed(key: &[u8]) -> u64 {
+    checksum(0, key)
+}
+
+pub(super) fn encode_cursor(name: &str, seq: u64) -> Vec<u8> {
+    seal(space_seed(name.as_bytes()), seq.to_le_bytes().to_vec())
+}
+
+pub(super) fn decode_cursor(name: &str, row: &[u8]) -> Result<u64, Malformed> {
+    Take(unseal(space_seed(name.as_bytes()), row)?).u64()
 }
 
 #[cfg(test)]

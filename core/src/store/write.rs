@@ -14,7 +14,7 @@ use crate::snapshot::BlockOp;
 
 use super::schema::{self, Counters};
 use super::segment::{self, Segments};
-use super::{Db, Store, damaged, wrap, wrap_plain};
+use super::{Db, Store, cursor_value, damaged, space_value, wrap, wrap_plain};
 
 /// A write transaction. Dropped without [`Txn::commit`], it changes nothing.
 pub(crate) struct Txn {
@@ -28,7 +28,7 @@ impl Store {
     pub(crate) fn begin(&self, durability: Durability) -> Result<Txn> {
         let db = self.handle();
         db.disk.arm().map_err(|e| self.io("write to the state file", e))?;
-        let mut txn = db.redb.begin_write().map_err(|e| wrap(&self.path, e))?;
+        let mut txn = db.redb.begin_write().map_err(|e| self.failed(wrap(&self.path, e)))?;
         match durability {
             // Two phases, so that file names chosen by strangers cannot forge a commit, and with
             // the allocator's state, so that a kill costs no repair (redb docs/design.md).
@@ -206,8 +206,9 @@ impl Txn {
 
     pub(crate) fn space_get(&self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let table = self.txn.open_table(schema::SPACES).map_err(wrap_plain)?;
-        let found = table.get(schema::space_key(space, key).as_slice()).map_err(wrap_plain)?;
-        Ok(found.map(|v| v.value().to_vec()))
+        let key = schema::space_key(space, key);
+        let found = table.get(key.as_slice()).map_err(wrap_plain)?;
+        found.map(|row| space_value(&key, row.value())).transpose()
     }
 
     /// Writes values of spaces; `None` deletes.
@@ -220,7 +221,8 @@ impl Txn {
             let key = schema::space_key(space, key);
             match value {
                 Some(value) => {
-                    table.insert(key.as_slice(), value.as_slice()).map_err(wrap_plain)?;
+                    let row = schema::seal(schema::space_seed(&key), value.clone());
+                    table.insert(key.as_slice(), row.as_slice()).map_err(wrap_plain)?;
                 }
                 None => {
                     table.remove(key.as_slice()).map_err(wrap_plain)?;
@@ -232,12 +234,13 @@ impl Txn {
 
     pub(crate) fn cursor(&self, name: &str) -> Result<Option<u64>> {
         let table = self.txn.open_table(schema::CURSORS).map_err(wrap_plain)?;
-        Ok(table.get(name).map_err(wrap_plain)?.map(|v| v.value()))
+        let found = table.get(name).map_err(wrap_plain)?;
+        found.map(|row| cursor_value(name, row.value())).transpose()
     }
 
     pub(crate) fn put_cursor(&self, name: &str, seq: u64) -> Result<()> {
         let mut table = self.txn.open_table(schema::CURSORS).map_err(wrap_plain)?;
-        table.insert(name, seq).map_err(wrap_plain)?;
+        table.insert(name, schema::encode_cursor(name, seq).as_slice()).map_err(wrap_plain)?;
         Ok(())
     }
 
