@@ -97,6 +97,15 @@ impl Writer {
         self.from.clear();
     }
 
+    /// Adds everything that another writer holds, in rows of its own.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.close_group();
+        if !self.row.is_empty() {
+            self.rows.push(std::mem::take(&mut self.row));
+        }
+        self.rows.extend(other.finish());
+    }
+
     pub(crate) fn finish(mut self) -> Vec<Vec<u8>> {
         self.close_group();
         if !self.row.is_empty() {

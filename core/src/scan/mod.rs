@@ -427,7 +427,7 @@ impl Run<'_> {
         context: &Arc<Context>,
         counts: &mut Counts,
     ) -> Result<u64> {
-        let planned = plan::plan_first(context, &view.record.name, found);
+        let planned = plan::plan_first(context, &view.record.name, found, &self.pool);
         counts.added += planned.counts.added;
         let batch = ScanBatch {
             base: Arc::clone(view),

@@ -101,16 +101,16 @@ pub(crate) fn plan(
     settle::settle(context, &mut found);
     let untouched = view.live.pages.len() == 0 && view.gone.pages.len() == 0;
     if untouched && view.live.head.is_unread && !context.keeps_hashes {
-        return Ok(first::plan(&view.record.name, found));
+        return Ok(first::plan(&view.record.name, found, pool));
     }
     resolve::plan(view, context, found, pool, now_ns)
 }
 
 /// A batch of a progressive first scan.
-pub(crate) fn plan_first(context: &Context, root: &str, mut found: Vec<Found>) -> Planned {
+pub(crate) fn plan_first(context: &Context, root: &str, mut found: Vec<Found>, pool: &ThreadPool) -> Planned {
     found.sort_by(|a, b| crate::path::compare(&a.path, &b.path));
     settle::settle(context, &mut found);
-    first::plan(root, found)
+    first::plan(root, found, pool)
 }
 
 fn unpack(found: Found, replaced: &mut Vec<(Vec<u8>, Arc<DirNode>)>) -> Dir {

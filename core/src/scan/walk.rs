@@ -16,7 +16,7 @@ use crate::entry::{Compare, Kind, Stat};
 use crate::error::ErrorKind;
 use crate::ignore::Ignorer;
 use crate::path;
-use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE, Slot, pack};
+use crate::snapshot::{DirNode, Head, Record, RecordRef, SEQ_OF_PAGE, Slot, pack_refs};
 use crate::sys::{self, Hint, Look};
 
 use super::report::Tally;
@@ -87,7 +87,7 @@ pub(crate) struct Found {
 
 pub(crate) enum Content {
     /// A directory that was not known: all of its entries, packed.
-    New(Vec<Vec<u8>>),
+    New(Vec<Arc<[u8]>>),
     /// A known directory: what differs.
     Known { fresh: Vec<(Record, Fresh)>, lost: Vec<Box<[u8]>>, ignored: Vec<Box<[u8]>> },
 }
@@ -106,6 +106,63 @@ pub(crate) enum Seen {
     Descend(Child),
 }
 
+/// The entries of a directory that was not known, names in one buffer.
+#[derive(Default)]
+struct NewEntries {
+    names: Vec<u8>,
+    items: Vec<NewEntry>,
+}
+
+struct NewEntry {
+    name: (u32, u32),
+    stat: Stat,
+    id: u64,
+    racy: bool,
+    target: Option<Box<[u8]>>,
+}
+
+impl NewEntries {
+    fn push(&mut self, name: &[u8], stat: Stat, id: u64, racy: bool, target: Option<Box<[u8]>>) {
+        let start = self.names.len() as u32;
+        self.names.extend_from_slice(name);
+        self.items.push(NewEntry { name: (start, self.names.len() as u32), stat, id, racy, target });
+    }
+
+    /// Sorts by name, gives ids to those that have none, and packs.
+    fn pack(mut self, ids: impl FnOnce(u64) -> u64) -> Vec<Arc<[u8]>> {
+        let names = &self.names;
+        let name =
+            |entry: &NewEntry| names.get(entry.name.0 as usize..entry.name.1 as usize).unwrap_or_default();
+        self.items.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        let first = ids(self.items.len() as u64);
+        let refs: Vec<RecordRef<'_>> = self
+            .items
+            .iter()
+            .zip(first..)
+            .map(|(entry, id)| RecordRef {
+                name: name(entry),
+                stat: entry.stat,
+                id: if entry.stat.kind == Kind::Dir { entry.id } else { id },
+                seq: SEQ_OF_PAGE,
+                racy: entry.racy,
+                hash: None,
+                target: entry.target.as_deref(),
+                missing_since_ns: None,
+            })
+            .collect();
+        pack_refs(&refs, 0)
+    }
+}
+
+/// Where a known entry lies within its directory.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Among all entries of the directory.
+    number: u32,
+    page: u32,
+    index: u32,
+}
+
 /// A directory being visited.
 pub(crate) struct Visit {
     path: Vec<u8>,
@@ -117,7 +174,7 @@ pub(crate) struct Visit {
     /// One bit for each known entry, page after page.
     seen: Vec<u64>,
     page_starts: Vec<u32>,
-    records: Vec<Record>,
+    new: NewEntries,
     fresh: Vec<(Record, Fresh)>,
     lost: Vec<Box<[u8]>>,
     ignored: Vec<Box<[u8]>>,
@@ -234,7 +291,7 @@ impl Visit {
             only,
             seen: vec![0; (count as usize).div_ceil(64)],
             page_starts,
-            records: Vec::new(),
+            new: NewEntries::default(),
             fresh: Vec::new(),
             lost: Vec::new(),
             ignored: Vec::new(),
@@ -259,12 +316,8 @@ impl Visit {
             return Seen::Nothing;
         }
         let known = self.known(name);
-        if let Some((number, _)) = known {
-            self.mark(number);
-        }
-        if hint == Hint::Special {
-            self.special += 1;
-            return self.not_an_entry(known.is_some(), name);
+        if let Some(known) = known {
+            self.mark(known.number);
         }
         if self.has_own_files && self.is_own_file(context, name) {
             return self.drop_known(known.is_some(), name);
@@ -272,8 +325,8 @@ impl Visit {
         let mut look = None;
         let is_dir = match hint {
             Hint::Dir => true,
-            Hint::Leaf => false,
-            Hint::Unknown | Hint::Special => match self.look(context, &fd, c_name) {
+            Hint::Leaf | Hint::Special => false,
+            Hint::Unknown => match self.look(context, &fd, c_name) {
                 Some(seen) => {
                     look = Some(seen);
                     seen.stat.is_some_and(|s| s.kind == Kind::Dir)
@@ -287,6 +340,10 @@ impl Visit {
         if is_dir {
             return self.directory(context, name, known);
         }
+        if hint == Hint::Special {
+            self.special += 1;
+            return self.not_an_entry(known.is_some(), name);
+        }
         let Some(look) = look.or_else(|| self.look(context, &fd, c_name)) else { return Seen::Nothing };
         let Some(stat) = look.stat else {
             self.special += 1;
@@ -298,17 +355,17 @@ impl Visit {
         }
         self.files += 1;
         self.bytes = self.bytes.saturating_add(stat.size);
-        self.leaf(context, fd, c_name, &stat, known.map(|(number, _)| number));
+        self.leaf(context, fd, c_name, &stat, known);
         Seen::Nothing
     }
 
-    /// Number of a known entry within the directory, and the page it is on.
     #[inline]
-    fn known(&self, name: &[u8]) -> Option<(u32, u32)> {
+    fn known(&self, name: &[u8]) -> Option<Known> {
         let node = self.old.as_ref()?;
         let page = node.pages.candidate(name)?;
         let index = node.pages.get(page)?.view().find(name)?;
-        Some((self.page_starts.get(page)? + index as u32, page as u32))
+        let number = self.page_starts.get(page)? + index as u32;
+        Some(Known { number, page: page as u32, index: index as u32 })
     }
 
     #[inline]
@@ -364,9 +421,10 @@ impl Visit {
         Seen::Nothing
     }
 
-    fn directory(&mut self, context: &Context, name: &[u8], known: Option<(u32, u32)>) -> Seen {
-        if known.is_some() {
-            let kid = self.old.as_ref().and_then(|node| node.kid(name)).map(Arc::clone);
+    fn directory(&mut self, context: &Context, name: &[u8], known: Option<Known>) -> Seen {
+        if let Some(known) = known {
+            let page = self.old.as_ref().and_then(|node| node.pages.get(known.page as usize));
+            let kid = page.and_then(|page| page.kid(known.index as usize)).map(Arc::clone);
             if let Some(kid) = kid {
                 let id = kid.head.node;
                 return Seen::Descend(Child { old: Some(kid), id });
@@ -379,19 +437,20 @@ impl Visit {
             return Seen::Descend(Child { old: None, id });
         }
         let id = context.take_ids(1);
-        self.records.push(Record::stub(name, id));
+        self.new.push(name, Stat::EMPTY_DIR, id, false, None);
         Seen::Descend(Child { old: None, id })
     }
 
-    fn leaf(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat, known: Option<u32>) {
+    fn leaf(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat, known: Option<Known>) {
         let name = c_name.to_bytes();
-        let Some(node) = self.old.as_ref() else {
-            if let Some(record) = self.record(context, fd, c_name, stat) {
-                self.records.push(record);
+        if self.old.is_none() {
+            if let Some((target, racy)) = self.facts(context, fd, c_name, stat) {
+                self.new.push(name, *stat, 0, racy, target);
             }
             return;
-        };
-        let slot = known.and_then(|_| node.find(name)).map(|(page, index)| page.view().slot(index));
+        }
+        let page = known.and_then(|known| self.old.as_ref()?.pages.get(known.page as usize));
+        let slot = page.zip(known).map(|(page, known)| page.view().slot(known.index as usize));
         let Some(slot) = slot else {
             if let Some(mut record) = self.record(context, fd, c_name, stat) {
                 record.id = context.take_ids(1);
@@ -431,25 +490,32 @@ impl Visit {
         }
     }
 
-    fn record(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat) -> Option<Record> {
-        let target = if stat.kind == Kind::Symlink {
-            match sys::read_link_at(fd, c_name) {
-                Ok(target) => Some(target.into()),
-                Err(Errno::NOENT | Errno::INVAL) => return None,
-                Err(error) => {
-                    context.tally.io_error(
-                        "read the link",
-                        &path::join(&self.path, c_name.to_bytes()),
-                        error,
-                    );
-                    return None;
-                }
-            }
-        } else {
-            None
-        };
+    /// The target of a symlink, and whether the entry was changed too recently to be trusted.
+    /// `None` when it is gone by now or cannot be read.
+    fn facts(
+        &mut self,
+        context: &Context,
+        fd: impl AsFd,
+        c_name: &CStr,
+        stat: &Stat,
+    ) -> Option<(Option<Box<[u8]>>, bool)> {
         let racy = context.is_racy(stat, self.now_ns);
         self.racy |= racy;
+        if stat.kind != Kind::Symlink {
+            return Some((None, racy));
+        }
+        match sys::read_link_at(fd, c_name) {
+            Ok(target) => Some((Some(target.into()), racy)),
+            Err(Errno::NOENT | Errno::INVAL) => None,
+            Err(error) => {
+                context.tally.io_error("read the link", &path::join(&self.path, c_name.to_bytes()), error);
+                None
+            }
+        }
+    }
+
+    fn record(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, stat: &Stat) -> Option<Record> {
+        let (target, racy) = self.facts(context, fd, c_name, stat)?;
         Some(Record {
             name: c_name.to_bytes().into(),
             stat: *stat,
@@ -478,7 +544,7 @@ impl Visit {
         }
         tally.tell_walk();
         let content = if self.old.is_none() {
-            Content::New(self.pack_new(context))
+            Content::New(std::mem::take(&mut self.new).pack(|count| context.take_ids(count)))
         } else {
             let nothing = self.fresh.is_empty() && self.lost.is_empty() && self.ignored.is_empty();
             if nothing && self.head.is_none() {
@@ -493,17 +559,6 @@ impl Visit {
             replaced: self.replaced,
             racy: self.racy,
         });
-    }
-
-    fn pack_new(&mut self, context: &Context) -> Vec<Vec<u8>> {
-        self.records.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let first = context.take_ids(self.records.len() as u64);
-        for (record, id) in self.records.iter_mut().zip(first..) {
-            if record.stat.kind != Kind::Dir {
-                record.id = id;
-            }
-        }
-        pack(&self.records, 0)
     }
 
     /// Known entries that the listing did not name. Each is missing only if a lookup says ENOENT;

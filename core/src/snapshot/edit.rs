@@ -20,7 +20,7 @@ pub(crate) struct DirEdit {
     pub(crate) create: bool,
     pub(crate) head: Option<Head>,
     /// Packed content of a directory made anew; the seq is stamped here.
-    pub(crate) pages: Vec<Vec<u8>>,
+    pub(crate) pages: Vec<Arc<[u8]>>,
     pub(crate) upserts: Vec<Record>,
     pub(crate) removes: Vec<Box<[u8]>>,
 }
@@ -255,12 +255,12 @@ impl Run<'_> {
         &mut self,
         node: u64,
         number: u32,
-        mut bytes: Vec<u8>,
+        mut bytes: Arc<[u8]>,
         now: Option<(u64, usize)>,
         kids: &mut Kids<'_>,
     ) -> Result<Page, Inconsistent> {
-        page::stamp(&mut bytes, self.seq);
-        let bytes: Arc<[u8]> = bytes.into();
+        // Nobody else has seen the page yet, so this copies nothing.
+        page::stamp(Arc::make_mut(&mut bytes), self.seq);
         let segment = self.placer.place(now, bytes.len());
         self.put(now, segment, node, number, Arc::clone(&bytes));
         let mut found = Vec::new();

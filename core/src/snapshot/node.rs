@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::bytes::{Malformed, Put, Take};
 use crate::entry::{Kind, Stat, Totals};
 
-use super::page::{PageView, Slot};
+use super::page::{PageView, Slot, Summary};
 
 /// The facts of a directory itself, stored in a block of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,12 +124,13 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(bytes: Arc<[u8]>, kids: Box<[Arc<DirNode>]>, place: Place) -> Self {
-        let mut totals = Totals::default();
-        for slot in PageView::new(&bytes).slots() {
-            if slot.kind().is_counted() {
-                totals.add(Totals { files: 1, dirs: 0, bytes: slot.size() });
-            }
-        }
+        let own = PageView::new(&bytes).summary();
+        Self::summed(bytes, kids, place, own)
+    }
+
+    /// As [`Page::new`], where the page has been added up before.
+    pub(crate) fn summed(bytes: Arc<[u8]>, kids: Box<[Arc<DirNode>]>, place: Place, own: Summary) -> Self {
+        let totals = Totals { files: own.files, dirs: 0, bytes: own.bytes };
         Self { bytes, kids, place, totals }.with_kid_totals()
     }
 
@@ -339,7 +340,7 @@ mod tests {
     #[test]
     fn a_chain_of_a_million_directories_is_dropped_without_recursion() {
         use super::super::page::{Record, pack};
-        let page: Arc<[u8]> = pack(&[Record::stub(b"d", 1)], 1).remove(0).into();
+        let page: Arc<[u8]> = pack(&[Record::stub(b"d", 1)], 1).remove(0);
         let mut node = Arc::new(DirNode::new(Head::empty(0, 0), 0, Pages::None));
         for _ in 0..1_000_000 {
             let page = Page::new(Arc::clone(&page), Box::new([node]), Place::default());

@@ -17,6 +17,8 @@
 //! from the file; reading a valid page cannot fail, and an invalid one reads as zeros, never as a
 //! panic.
 
+use std::sync::Arc;
+
 use crate::entry::{Kind, Stat};
 use crate::hash::name_tag;
 
@@ -55,6 +57,19 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            name: &self.name,
+            stat: self.stat,
+            id: self.id,
+            seq: self.seq,
+            racy: self.racy,
+            hash: self.hash,
+            target: self.target.as_deref(),
+            missing_since_ns: self.missing_since_ns,
+        }
+    }
+
     /// The entry of a directory within its parent.
     pub(crate) fn stub(name: &[u8], id: u64) -> Self {
         Self {
@@ -70,8 +85,27 @@ impl Record {
     }
 }
 
+/// An entry on its way into a page whose bytes lie elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordRef<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) stat: Stat,
+    pub(crate) id: u64,
+    pub(crate) seq: u64,
+    pub(crate) racy: bool,
+    pub(crate) hash: Option<u128>,
+    pub(crate) target: Option<&'a [u8]>,
+    pub(crate) missing_since_ns: Option<i64>,
+}
+
 /// Packs sorted records into pages. `seq` is written as the seq of each page.
-pub(crate) fn pack(records: &[Record], seq: u64) -> Vec<Vec<u8>> {
+pub(crate) fn pack(records: &[Record], seq: u64) -> Vec<Arc<[u8]>> {
+    let refs: Vec<RecordRef<'_>> = records.iter().map(Record::as_ref).collect();
+    pack_refs(&refs, seq)
+}
+
+/// As [`pack`].
+pub(crate) fn pack_refs(records: &[RecordRef<'_>], seq: u64) -> Vec<Arc<[u8]>> {
     let mut pages = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
@@ -83,18 +117,18 @@ pub(crate) fn pack(records: &[Record], seq: u64) -> Vec<Vec<u8>> {
             .take(want)
             .take_while(|r| {
                 let before = bytes;
-                bytes += r.name.len() + r.target.as_ref().map_or(0, |t| t.len()) + 40;
+                bytes += r.name.len() + r.target.map_or(0, <[u8]>::len) + 40;
                 before < BYTES_SOFT_MAX
             })
             .count();
         let (page, after) = rest.split_at(fits.max(1));
-        pages.push(pack_one(page, seq));
+        pages.push(pack_one(page, seq).into());
         rest = after;
     }
     pages
 }
 
-fn pack_one(records: &[Record], seq: u64) -> Vec<u8> {
+fn pack_one(records: &[RecordRef<'_>], seq: u64) -> Vec<u8> {
     let base = records.iter().find(|r| r.stat.kind != Kind::Dir).or(records.first());
     let (mode, mtime, ctime, inode) =
         base.map_or((0, 0, 0, 0), |r| (r.stat.mode, r.stat.mtime_ns, r.stat.ctime_ns, r.stat.inode));
@@ -110,7 +144,7 @@ fn pack_one(records: &[Record], seq: u64) -> Vec<u8> {
     out.extend_from_slice(&mtime.to_le_bytes());
     out.extend_from_slice(&ctime.to_le_bytes());
     out.extend_from_slice(&inode.to_le_bytes());
-    out.extend(records.iter().map(|r| name_tag(&r.name)));
+    out.extend(records.iter().map(|r| name_tag(r.name)));
     let ends = out.len();
     out.resize(ends + count * 2, 0);
     for (i, record) in records.iter().enumerate() {
@@ -127,7 +161,7 @@ fn pack_one(records: &[Record], seq: u64) -> Vec<u8> {
 
 fn push_record(
     out: &mut Vec<u8>,
-    record: &Record,
+    record: &RecordRef<'_>,
     seq: u64,
     mode: u32,
     (mtime, ctime, inode, id): (i64, i64, u64, u64),
@@ -175,7 +209,7 @@ fn push_record(
     for (field, len) in fields.iter().zip(lens) {
         out.extend_from_slice(field.to_le_bytes().get(..usize::from(len)).unwrap_or_default());
     }
-    out.extend_from_slice(&record.name);
+    out.extend_from_slice(record.name);
     if let Some(seq) = own_seq {
         out.extend_from_slice(&seq.to_le_bytes());
     }
@@ -190,7 +224,7 @@ fn push_record(
         if let Some(since) = record.missing_since_ns {
             out.extend_from_slice(&since.to_le_bytes());
         }
-        if let Some(target) = &record.target {
+        if let Some(target) = record.target {
             out.extend_from_slice(&(target.len() as u16).to_le_bytes());
             out.extend_from_slice(target);
         }
@@ -305,14 +339,25 @@ impl<'a> PageView<'a> {
         (0..self.len()).map(move |i| self.slot(i))
     }
 
-    /// Checks every boundary once, so that reading needs no checks that could fail.
-    pub(crate) fn validate(self) -> Result<(), &'static str> {
+    /// Adds up what a page holds by itself.
+    pub(crate) fn summary(self) -> Summary {
+        let mut sum = Summary::default();
+        for slot in self.slots() {
+            sum.add(&slot);
+        }
+        sum
+    }
+
+    /// Checks every boundary once, so that reading needs no checks that could fail, and adds up what
+    /// the page holds on the way.
+    pub(crate) fn validate(self) -> Result<Summary, &'static str> {
         let count = self.len();
         if count == 0 || count > ENTRIES_MAX {
             return Err("a page has no entries or too many");
         }
         let mut at = HEADER + count * 3;
-        let mut before: Option<&[u8]> = None;
+        let mut before: &[u8] = &[];
+        let mut sum = Summary::default();
         for index in 0..count {
             let end = short(self.bytes, HEADER + count + index * 2);
             if end < at + 5 || end + TAIL > self.bytes.len() {
@@ -326,16 +371,40 @@ impl<'a> PageView<'a> {
                 return Err("an entry is of no known kind");
             }
             let name = slot.name();
-            if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
-                return Err("an entry has no usable name");
-            }
-            if before.is_some_and(|b| b >= name) {
+            // Every name sorts after the empty one, so this refuses empty names as well.
+            if name <= before {
                 return Err("entries are out of order");
             }
-            before = Some(name);
+            if name.iter().fold(false, |bad, &b| bad | (b == b'/') | (b == 0)) {
+                return Err("a name holds a slash or a NUL");
+            }
+            sum.add(&slot);
+            before = name;
             at = end;
         }
-        if at + TAIL == self.bytes.len() { Ok(()) } else { Err("a page has bytes left over") }
+        if at + TAIL == self.bytes.len() { Ok(sum) } else { Err("a page has bytes left over") }
+    }
+}
+
+/// What a page holds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Summary {
+    /// Files and symlinks.
+    pub(crate) files: u64,
+    /// Their sizes.
+    pub(crate) bytes: u64,
+    pub(crate) dirs: u32,
+}
+
+impl Summary {
+    #[inline]
+    fn add(&mut self, slot: &Slot<'_>) {
+        if slot.kind().is_counted() {
+            self.files += 1;
+            self.bytes = self.bytes.saturating_add(slot.size());
+        } else {
+            self.dirs += 1;
+        }
     }
 }
 
@@ -545,7 +614,7 @@ mod tests {
             let mut read = Vec::new();
             for page in &pages {
                 let view = PageView::new(page);
-                prop_assert_eq!(view.validate(), Ok(()));
+                prop_assert_eq!(view.validate(), Ok(view.summary()));
                 for (i, slot) in view.slots().enumerate() {
                     prop_assert_eq!(view.find(slot.name()), Some(i));
                     prop_assert_eq!(slot.size(), slot.stat().size);
@@ -569,7 +638,7 @@ mod tests {
             let mut records = records;
             records.sort_by(|a, b| a.name.cmp(&b.name));
             records.dedup_by(|a, b| a.name == b.name);
-            let mut page = pack(&records, 1).remove(0);
+            let mut page = pack(&records, 1).remove(0).to_vec();
             for (at, value) in hits {
                 let at = at.index(page.len());
                 page[at] = value;

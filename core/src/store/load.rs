@@ -1,6 +1,7 @@
 //! From rows to the tree: every segment is checked and cut into blocks, then the nodes are linked
 //! from the leaves up. Nothing recurses, and nothing that the file says is trusted.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::bytes::Malformed;
 use crate::entry::Kind;
 use crate::error::Result;
 use crate::root_record::RootRecord;
-use crate::snapshot::{DirNode, Head, Page, PageView, Pages, Place, RootView, Tree};
+use crate::snapshot::{DirNode, Head, Page, PageView, Pages, Place, RootView, Summary, Tree};
 
 use super::schema::{self, Counters};
 use super::segment::{self, Segments};
@@ -27,11 +28,23 @@ pub(crate) struct Loaded {
     pub(crate) lost_rows: u64,
 }
 
+/// Rows that are read, and taken apart, at once.
+const BATCH_ROWS: usize = 64;
+/// Threads that take rows apart at most; the file is read by one.
+const LOAD_THREADS_MAX: usize = 4;
+
 /// The blocks of one node.
 #[derive(Default)]
 struct Parts {
     head: Option<(Head, u64)>,
-    pages: Vec<(Place, Arc<[u8]>)>,
+    pages: Vec<Stored>,
+}
+
+/// A page as it lies in the file.
+struct Stored {
+    place: Place,
+    bytes: Arc<[u8]>,
+    own: Summary,
 }
 
 pub(super) fn counters(rows: &Rows) -> Result<Counters> {
@@ -52,24 +65,11 @@ pub(super) fn load(rows: &Rows, lenient: bool) -> Result<Loaded> {
     let mut lost_rows = 0;
     let mut segments = Segments::default();
     let mut parts: HashMap<u64, Parts> = HashMap::new();
-    let table = rows.txn.open_table(schema::SEGMENTS).map_err(wrap_plain)?;
-    for row in table.iter().map_err(wrap_plain)? {
-        let (key, row) = match row {
-            Ok(row) => row,
-            Err(_) if lenient => {
-                lost_rows += 1;
-                break;
-            }
-            Err(error) => return Err(wrap_plain(error)),
-        };
-        let segment = key.value();
-        segments.note(segment, row.value().len());
-        match take_segment(segment, row.value(), &mut parts) {
-            Ok(()) => {}
-            Err(_) if lenient => lost_rows += 1,
-            Err(error) => return Err(damaged("a segment of directories", error)),
-        }
+    let damaged_rows = read_segments(rows, lenient, &mut segments, &mut parts)?;
+    if damaged_rows > 0 && !lenient {
+        return Err(damaged("a segment of directories", Malformed));
     }
+    lost_rows += damaged_rows;
     let mut counters = match counters(rows) {
         Ok(counters) => counters,
         Err(_) if lenient => {
@@ -115,18 +115,109 @@ fn raise_ids(tree: &Tree, counters: &mut Counters) {
     }
 }
 
-fn take_segment(segment: u64, row: &[u8], parts: &mut HashMap<u64, Parts>) -> Result<(), Malformed> {
-    for block in segment::blocks(segment, row)? {
-        let part = parts.entry(block.node).or_default();
-        if block.number == 0 {
-            let head = Head::decode(block.node, block.bytes)?;
+/// Reads all segments on this thread and takes them apart on others: checksums and the checks of
+/// every entry are most of the time that opening takes. Answers how many rows were damaged.
+fn read_segments(
+    rows: &Rows,
+    lenient: bool,
+    segments: &mut Segments,
+    parts: &mut HashMap<u64, Parts>,
+) -> Result<u64> {
+    let table = rows.txn.open_table(schema::SEGMENTS).map_err(wrap_plain)?;
+    let mut source = table.iter().map_err(wrap_plain)?;
+    let mut read = || -> Result<Vec<Row>> {
+        let mut batch = Vec::with_capacity(BATCH_ROWS);
+        for row in source.by_ref().take(BATCH_ROWS) {
+            match row {
+                Ok((key, row)) => batch.push((key.value(), row.value().to_vec())),
+                // A table that breaks off is salvaged as far as it goes.
+                Err(_) if lenient => {
+                    batch.push((u64::MAX, Vec::new()));
+                    break;
+                }
+                Err(error) => return Err(wrap_plain(error)),
+            }
+        }
+        Ok(batch)
+    };
+    let first = read()?;
+    let lost = Cell::new(0);
+    let mut take = |taken: Vec<Taken>| {
+        for (segment, len, blocks) in taken {
+            segments.note(segment, len);
+            let kept = blocks.and_then(|blocks| blocks.into_iter().try_for_each(|block| place(block, parts)));
+            lost.set(lost.get() + u64::from(kept.is_err()));
+        }
+    };
+    if first.len() < BATCH_ROWS {
+        take(take_apart(first));
+        return Ok(lost.get());
+    }
+    std::thread::scope(|scope| {
+        let (rows_in, rows_out) = crossbeam_channel::bounded::<Vec<Row>>(4);
+        let (taken_in, taken_out) = crossbeam_channel::unbounded();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(LOAD_THREADS_MAX);
+        for _ in 0..threads {
+            let (rows_out, taken_in) = (rows_out.clone(), taken_in.clone());
+            scope.spawn(move || {
+                for batch in rows_out {
+                    let _ = taken_in.send(take_apart(batch));
+                }
+            });
+        }
+        drop((rows_out, taken_in));
+        let mut batch = first;
+        while !batch.is_empty() {
+            if rows_in.send(batch).is_err() {
+                break;
+            }
+            taken_out.try_iter().for_each(&mut take);
+            batch = read()?;
+        }
+        drop(rows_in);
+        taken_out.iter().for_each(&mut take);
+        Ok(lost.get())
+    })
+}
+
+/// Key and value of a segment.
+type Row = (u64, Vec<u8>);
+/// A segment's key and length, and its blocks unless it is damaged.
+type Taken = (u64, usize, Result<Vec<Piece>, Malformed>);
+
+/// One block, checked.
+enum Piece {
+    Head(Head, u64),
+    Page(u64, Stored),
+}
+
+fn take_apart(batch: Vec<Row>) -> Vec<Taken> {
+    let take = |(segment, row): Row| {
+        let pieces = segment::blocks(segment, &row).and_then(|blocks| {
+            let piece = |block: segment::Block<'_>| {
+                if block.number == 0 {
+                    return Ok(Piece::Head(Head::decode(block.node, block.bytes)?, segment));
+                }
+                let own = PageView::new(block.bytes).validate().map_err(|_| Malformed)?;
+                let place = Place { segment, number: block.number };
+                Ok(Piece::Page(block.node, Stored { place, bytes: block.bytes.into(), own }))
+            };
+            blocks.into_iter().map(piece).collect()
+        });
+        (segment, row.len(), pieces)
+    };
+    batch.into_iter().map(take).collect()
+}
+
+fn place(piece: Piece, parts: &mut HashMap<u64, Parts>) -> Result<(), Malformed> {
+    match piece {
+        Piece::Head(head, segment) => {
+            let part = parts.entry(head.node).or_default();
             if part.head.replace((head, segment)).is_some() {
                 return Err(Malformed);
             }
-        } else {
-            PageView::new(block.bytes).validate().map_err(|_| Malformed)?;
-            part.pages.push((Place { segment, number: block.number }, block.bytes.into()));
         }
+        Piece::Page(node, page) => parts.entry(node).or_default().pages.push(page),
     }
     Ok(())
 }
@@ -165,7 +256,7 @@ impl Link<'_> {
                 }
                 return Err(inconsistent("a directory is gone"));
             };
-            parts.pages.sort_by(|a, b| first_name(&a.1).cmp(first_name(&b.1)));
+            parts.pages.sort_by(|a, b| first_name(&a.bytes).cmp(first_name(&b.bytes)));
             if !sorted_across(&parts.pages) {
                 if !self.lenient {
                     return Err(inconsistent("a directory is out of order"));
@@ -173,8 +264,8 @@ impl Link<'_> {
                 *self.lost_rows += 1;
                 parts.pages.clear();
             }
-            for (_, bytes) in &parts.pages {
-                let dirs = PageView::new(bytes).slots().filter(|s| s.kind() == Kind::Dir);
+            for page in parts.pages.iter().filter(|page| page.own.dirs > 0) {
+                let dirs = PageView::new(&page.bytes).slots().filter(|s| s.kind() == Kind::Dir);
                 pending.extend(dirs.map(|s| s.id()));
             }
             order.push((id, parts));
@@ -188,15 +279,18 @@ impl Link<'_> {
                 None => return Err(inconsistent("a directory has lost its head")),
             };
             let mut pages = Vec::with_capacity(parts.pages.len());
-            for (place, bytes) in parts.pages {
-                let dirs = PageView::new(&bytes).slots().filter(|s| s.kind() == Kind::Dir);
-                let kids: Vec<_> = dirs
+            for Stored { place, bytes, own } in parts.pages {
+                let slots = if own.dirs > 0 { PageView::new(&bytes).len() } else { 0 };
+                let kids: Vec<_> = PageView::new(&bytes)
+                    .slots()
+                    .take(slots)
+                    .filter(|s| s.kind() == Kind::Dir)
                     .map(|slot| {
                         let lost = || Arc::new(DirNode::new(unread(slot.id()), 0, Pages::None));
                         built.remove(&slot.id()).unwrap_or_else(lost)
                     })
                     .collect();
-                pages.push(Arc::new(Page::new(bytes, kids.into(), place)));
+                pages.push(Arc::new(Page::summed(bytes, kids.into(), place, own)));
             }
             built.insert(id, Arc::new(DirNode::new(head, segment, Pages::from_vec(pages))));
         }
@@ -216,11 +310,11 @@ fn first_name(page: &Arc<[u8]>) -> &[u8] {
     PageView::new(page).slot(0).name()
 }
 
-fn sorted_across(pages: &[(Place, Arc<[u8]>)]) -> bool {
+fn sorted_across(pages: &[Stored]) -> bool {
     pages.windows(2).all(|pair| {
-        let [(_, before), (_, after)] = pair else { return true };
-        let view = PageView::new(before);
-        view.slot(view.len().saturating_sub(1)).name() < first_name(after)
+        let [before, after] = pair else { return true };
+        let view = PageView::new(&before.bytes);
+        view.slot(view.len().saturating_sub(1)).name() < first_name(&after.bytes)
     })
 }
 

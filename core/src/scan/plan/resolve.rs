@@ -208,7 +208,10 @@ impl Resolver<'_> {
             Pair::Moved(_) => What::Moved { from, modified: !same_content },
         };
         item.old_hash = record.hash;
-        if what == What::Silent || (same_content && matches!(what, What::Moved { .. })) {
+        // A rename changes the ctime, and so does an edit that puts the mtime back: the hash goes
+        // along only where the ctime says that nothing happened, as below a moved directory.
+        let untouched = same_content && record.stat.ctime_ns == item.record.stat.ctime_ns;
+        if what == What::Silent || (untouched && matches!(what, What::Moved { .. })) {
             item.record.hash = record.hash;
         }
         item.record.id = record.id;
@@ -293,7 +296,7 @@ impl Resolver<'_> {
             || old.target != item.record.target;
         item.record.id = old.id;
         item.old_hash = old.hash;
-        if !modified {
+        if !modified && old.stat.ctime_ns == stat.ctime_ns {
             item.record.hash = old.hash;
         }
         item.what = from.map_or(What::Restored { modified }, |from| What::Moved { from, modified });
@@ -356,12 +359,12 @@ impl Resolver<'_> {
                             What::Dropped
                         }
                     };
-                } else if same {
-                    // A touch: the fingerprint is taken up, nothing changed.
+                } else if item.old_hash.is_some() {
+                    // Content decides: a touch is taken up silently, a hidden edit is told.
                     item.what = match std::mem::replace(&mut item.what, What::Silent) {
-                        What::Modified => What::Silent,
-                        What::Moved { from, .. } => What::Moved { from, modified: false },
-                        What::Restored { .. } => What::Restored { modified: false },
+                        What::Modified if same => What::Silent,
+                        What::Moved { from, .. } => What::Moved { from, modified: !same },
+                        What::Restored { .. } => What::Restored { modified: !same },
                         other => other,
                     };
                 }
