@@ -45,7 +45,10 @@ pub fn escape(bytes: &[u8]) -> String {
 
 /// Compares two relative paths in path order.
 pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    // Paths in one tree share long beginnings: whole words first.
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(x, y)| x == y).count() * 8;
+    let (a_rest, b_rest) = (a.get(words..).unwrap_or_default(), b.get(words..).unwrap_or_default());
+    let common = words + a_rest.iter().zip(b_rest).take_while(|(x, y)| x == y).count();
     // `/` sorts below every byte a name can hold, and the end of a path below `/`.
     let rank = |path: &[u8]| path.get(common).map_or(0, |&c| if c == b'/' { 1 } else { u16::from(c) + 2 });
     rank(a).cmp(&rank(b))

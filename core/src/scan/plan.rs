@@ -9,6 +9,7 @@ mod write;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use crate::entry::Kind;
 use crate::journal::Writer;
@@ -97,7 +98,7 @@ pub(crate) fn plan(
     pool: &ThreadPool,
     now_ns: i64,
 ) -> Result<Planned, Cancelled> {
-    found.sort_by(|a, b| crate::path::compare(&a.path, &b.path));
+    pool.install(|| found.par_sort_unstable_by(|a, b| crate::path::compare(&a.path, &b.path)));
     settle::settle(context, &mut found);
     let untouched = view.live.pages.len() == 0 && view.gone.pages.len() == 0;
     if untouched && view.live.head.is_unread && !context.keeps_hashes {
@@ -108,7 +109,7 @@ pub(crate) fn plan(
 
 /// A batch of a progressive first scan.
 pub(crate) fn plan_first(context: &Context, root: &str, mut found: Vec<Found>, pool: &ThreadPool) -> Planned {
-    found.sort_by(|a, b| crate::path::compare(&a.path, &b.path));
+    pool.install(|| found.par_sort_unstable_by(|a, b| crate::path::compare(&a.path, &b.path)));
     settle::settle(context, &mut found);
     first::plan(root, found, pool)
 }

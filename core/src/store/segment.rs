@@ -97,12 +97,35 @@ pub(super) fn blocks(segment: u64, row: &[u8]) -> Result<Vec<Block<'_>>, Malform
     Ok(out)
 }
 
+/// A row that was not there before, each of its blocks put once.
+fn fresh(segment: u64, ops: &[&BlockOp]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(FILL_BYTES);
+    out.resize(8, 0);
+    for op in ops {
+        if let BlockOp::Put { node, number, bytes, .. } = op {
+            out.put_num(*node);
+            out.put_num(u64::from(*number));
+            out.put_bytes(bytes);
+        }
+    }
+    seal(segment, &mut out);
+    out
+}
+
+fn seal(segment: u64, row: &mut [u8]) {
+    let (sum, body) = row.split_at_mut(8);
+    sum.copy_from_slice(&checksum(segment, body).to_le_bytes());
+}
+
 /// The row after `ops`, or `None` when nothing is left in it.
 pub(super) fn patch(
     segment: u64,
     old: Option<&[u8]>,
     ops: &[&BlockOp],
 ) -> Result<Option<Vec<u8>>, Malformed> {
+    if old.is_none() && ops.iter().all(|op| matches!(op, BlockOp::Put { .. })) {
+        return Ok(Some(fresh(segment, ops)));
+    }
     // The last word on each block wins; a block that moves within the commit is deleted and put.
     let mut words: HashMap<(u64, u32), Option<&Arc<[u8]>>> = HashMap::with_capacity(ops.len());
     let mut order = Vec::with_capacity(ops.len());
@@ -139,8 +162,7 @@ pub(super) fn patch(
     if out.len() == 8 {
         return Ok(None);
     }
-    let (sum, body) = out.split_at_mut(8);
-    sum.copy_from_slice(&checksum(segment, body).to_le_bytes());
+    seal(segment, &mut out);
     Ok(Some(out))
 }
 
