@@ -352,7 +352,7 @@ fn du_sums_up_at_any_depth() {
         world.json(args).iter().map(sum).collect()
     };
     let (all, a, b) = ((String::new(), 3, 2, 6), ("a".to_owned(), 2, 1, 3), ("a/b".to_owned(), 1, 0, 1));
-    assert_eq!(sums(&["du"]), [all.clone()]);
+    assert_eq!(sums(&["du"]), std::slice::from_ref(&all));
     assert_eq!(sums(&["du", "tree", "--depth", "1"]), [all.clone(), a.clone()]);
     assert_eq!(sums(&["du", "--depth", "9"]), [all, a.clone(), b]);
     assert_eq!(sums(&["du", "tree/a"]), [a]);
@@ -608,7 +608,7 @@ fn an_unreadable_directory_is_reported_and_keeps_its_files() {
 
     let world = World::scanned(&["a.txt", "locked/b.txt"]);
     let locked = world.tree().join("locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
     let is_privileged = fs::read_dir(&locked).is_ok();
     let run = world.run(&["scan"]);
     let json = world.run(&["scan", "--json"]);

@@ -144,10 +144,10 @@ impl Cursor {
     /// advance the cursor to [`Error::restart_seq`].
     pub fn read(&self, changes_max: usize) -> Result<Delivery> {
         let since = self.position()?;
-        let mut source = Changes::since(self.warden.engine(), since)?;
+        let source = Changes::since(self.warden.engine(), since)?;
         let mut changes: Vec<Change> = Vec::new();
         let mut upto = source.last_seq();
-        while let Some(change) = source.next() {
+        for change in source {
             let change = change?;
             if let Some(last) = changes.last()
                 && last.seq != change.seq

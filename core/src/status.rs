@@ -162,10 +162,10 @@ fn judge(view: &RootView, below: &[u8], told: &mut Explanation) -> Result<()> {
         RootState::New => told.reasons.push("the root has not been scanned yet".to_owned()),
         RootState::Ready => {}
         RootState::Unavailable { reason } => {
-            told.reasons.push(format!("at its last scan the root was unavailable: {reason}"))
+            told.reasons.push(format!("at its last scan the root was unavailable: {reason}"));
         }
         RootState::Held { missing, of } => {
-            told.reasons.push(format!("the last scan is held: {missing} of {of} files would become missing"))
+            told.reasons.push(format!("the last scan is held: {missing} of {of} files would become missing"));
         }
     }
     let guarded = match root::open(&view.record) {

@@ -393,7 +393,6 @@ impl Warden {
     }
 
     /// Begins a batch over spaces, attributes and cursors.
-    #[must_use]
     pub fn batch(&self) -> Batch {
         Batch::new(self)
     }

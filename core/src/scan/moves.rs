@@ -26,6 +26,9 @@ pub(crate) enum Pair {
     InPlace(usize),
 }
 
+/// Picks the source of one new entry, given which sources are used up.
+type Chooser<'a> = dyn Fn(&Side<'_>, &[bool]) -> Option<(usize, Pair)> + 'a;
+
 /// Pairs `added` with `gone`. First what stayed in place, then moves that kept the name, then any
 /// other move, and last the files written anew under an old path. The order of both lists decides
 /// among several candidates, so equal input gives equal output.
@@ -40,7 +43,7 @@ pub(crate) fn pair(gone: &[Side<'_>], added: &[Side<'_>]) -> Vec<Option<Pair>> {
     let mut used = vec![false; gone.len()];
     let mut pairs = vec![None; added.len()];
     let candidates = |side: &Side<'_>| side.identity.and_then(|id| by_identity.get(&id));
-    let mut pass = |choose: &dyn Fn(&Side<'_>, &[bool]) -> Option<(usize, Pair)>| {
+    let mut pass = |choose: &Chooser<'_>| {
         for (side, pair) in added.iter().zip(pairs.iter_mut()).filter(|(_, pair)| pair.is_none()) {
             if let Some((i, chosen)) = choose(side, &used) {
                 if let Some(slot) = used.get_mut(i) {

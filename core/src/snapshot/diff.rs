@@ -88,15 +88,10 @@ impl<'a> Walk<'a> {
         new.retain(|page| {
             let Some(before) = by_bytes.get(&page.bytes.as_ptr()) else { return true };
             shared.push(page.bytes.as_ptr());
-            let changed =
-                before.kids.iter().zip(&page.kids).enumerate().filter(|(_, (a, b))| !Arc::ptr_eq(a, b));
-            let changed: Vec<(usize, (&'a Arc<DirNode>, &'a Arc<DirNode>))> = changed.collect();
-            if !changed.is_empty() {
-                let names: Vec<&[u8]> =
-                    page.view().slots().filter(|s| s.kind() == Kind::Dir).map(|s| s.name()).collect();
-                for (at, (a, b)) in changed {
-                    let name = names.get(at).copied().unwrap_or_default();
-                    self.pending.push((path::join(dir, name), Some(a), Some(b)));
+            let dirs = page.view().slots().filter(|slot| slot.kind() == Kind::Dir);
+            for (slot, (a, b)) in dirs.zip(before.kids.iter().zip(&page.kids)) {
+                if !Arc::ptr_eq(a, b) {
+                    self.pending.push((path::join(dir, slot.name()), Some(a), Some(b)));
                 }
             }
             false

@@ -170,9 +170,9 @@ fn push_record(
     let is_dir = stat.kind == Kind::Dir;
     let own_seq = (record.seq != SEQ_OF_PAGE && record.seq != seq && !is_dir).then_some(record.seq);
     let own_mode = (stat.mode != mode && !is_dir).then_some(stat.mode);
-    let extra = u8::from(record.hash.is_some()) * EXTRA_HASH
-        | u8::from(record.target.is_some()) * EXTRA_TARGET
-        | u8::from(record.missing_since_ns.is_some()) * EXTRA_MISSING;
+    let extra = (u8::from(record.hash.is_some()) * EXTRA_HASH)
+        | (u8::from(record.target.is_some()) * EXTRA_TARGET)
+        | (u8::from(record.missing_since_ns.is_some()) * EXTRA_MISSING);
     let flags = stat.kind as u8
         | if record.racy { FLAG_RACY } else { 0 }
         | if own_seq.is_some() { FLAG_SEQ } else { 0 }
@@ -412,7 +412,7 @@ impl<'a> Slot<'a> {
     #[inline]
     fn len_of(&self, field: usize) -> usize {
         let pair = self.lens[field / 2];
-        usize::from(if field % 2 == 0 { pair & 15 } else { pair >> 4 })
+        usize::from(if field.is_multiple_of(2) { pair & 15 } else { pair >> 4 })
     }
 
     #[inline]

@@ -16,6 +16,9 @@ use super::schema::{self, Counters};
 use super::segment::{self, Segments};
 use super::{Db, Store, cursor_value, damaged, space_value, wrap, wrap_plain};
 
+/// Space, key, and the value to put; `None` deletes.
+pub(crate) type SpaceWrite = (String, Vec<u8>, Option<Vec<u8>>);
+
 /// A write transaction. Dropped without [`Txn::commit`], it changes nothing.
 pub(crate) struct Txn {
     txn: redb::WriteTransaction,
@@ -96,7 +99,7 @@ impl Txn {
         for key in keys {
             let ops = by_segment.remove(&key).unwrap_or_default();
             let old = table.get(key).map_err(wrap_plain)?;
-            let row = segment::patch(key, old.as_ref().map(|row| row.value()), &ops)
+            let row = segment::patch(key, old.as_ref().map(redb::AccessGuard::value), &ops)
                 .map_err(|e| damaged("a segment", e))?;
             drop(old);
             segments.note(key, row.as_ref().map_or(0, Vec::len));
@@ -212,7 +215,7 @@ impl Txn {
     }
 
     /// Writes values of spaces; `None` deletes.
-    pub(crate) fn space_write(&self, writes: &[(String, Vec<u8>, Option<Vec<u8>>)]) -> Result<()> {
+    pub(crate) fn space_write(&self, writes: &[SpaceWrite]) -> Result<()> {
         if writes.is_empty() {
             return Ok(());
         }

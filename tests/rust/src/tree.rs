@@ -162,7 +162,7 @@ impl Tree {
                 tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
             },
         };
-        rustix::fs::utimensat(CWD, &self.join(rel), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        rustix::fs::utimensat(CWD, self.join(rel), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
         self
     }
 

@@ -680,7 +680,7 @@ fn a_directory_with_very_many_entries() {
     let mut world = World::new(Walker::Auto, |t| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         t.dir("flat").file("anchor", "");
-        let dir = rustix::fs::openat(CWD, &t.join("flat"), flags, Mode::empty()).unwrap();
+        let dir = rustix::fs::openat(CWD, t.join("flat"), flags, Mode::empty()).unwrap();
         for n in 0..count {
             let create = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
             rustix::fs::openat(&dir, format!("entry-{n:07}"), create, Mode::from_raw_mode(0o644)).unwrap();

@@ -2,7 +2,7 @@
 //! the very source of the publication cell over loom's primitives; `arc_swap` itself, which has
 //! tests of its own, is stood in for by an atomic exchange of handles.
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod sync {
     use loom::sync::Mutex;

@@ -1211,7 +1211,7 @@ fn a_cancelled_scan_publishes_nothing() {
         let result = world.warden().scan_with(&options, &ScanContext::default().cancel(cancel.clone()));
         match result {
             Ok(reports) => {
-                assert!(reports.iter().all(|r| r.cancelled && !r.is_clean()), "{reports:?}")
+                assert!(reports.iter().all(|r| r.cancelled && !r.is_clean()), "{reports:?}");
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled),
         }

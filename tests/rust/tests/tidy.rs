@@ -181,7 +181,7 @@ fn arrows_between_modules_point_one_way() {
                 }
                 Some(_) => {}
                 None => {
-                    wrong.push(format!("{} names crate::{named}, which LAYERS does not know", source.name))
+                    wrong.push(format!("{} names crate::{named}, which LAYERS does not know", source.name));
                 }
             }
         }
