@@ -333,7 +333,8 @@ impl Kids<'_> {
             }
             let Some((name, node)) = self.new.next() else { break };
             let index = view.find(&name).ok_or_else(|| inconsistent("an edit below an unknown directory"))?;
-            let at = view.slots().take(index).filter(|s| s.kind() == Kind::Dir).count();
+            let entry = view.slot(index);
+            let at = if entry.kind() == Kind::Dir { entry.dir_number() } else { usize::MAX };
             let slot = kids.get_or_insert_with(|| page.kids.clone()).get_mut(at);
             let slot = slot.ok_or_else(|| inconsistent("an edit below a file"))?;
             if slot.head.node != node.head.node {

@@ -147,9 +147,11 @@ fn pack_one(records: &[RecordRef<'_>], seq: u64) -> Vec<u8> {
     out.extend(records.iter().map(|r| name_tag(r.name)));
     let ends = out.len();
     out.resize(ends + count * 2, 0);
+    let mut dirs = 0;
     for (i, record) in records.iter().enumerate() {
         let base_id = id.wrapping_add(i as u64);
-        push_record(&mut out, record, seq, mode, (mtime, ctime, inode, base_id));
+        push_record(&mut out, record, seq, mode, (mtime, ctime, inode, base_id), dirs);
+        dirs += u64::from(record.stat.kind == Kind::Dir);
         let end = (out.len() as u16).to_le_bytes();
         if let Some(slot) = out.get_mut(ends + i * 2..ends + i * 2 + 2) {
             slot.copy_from_slice(&end);
@@ -165,6 +167,7 @@ fn push_record(
     seq: u64,
     mode: u32,
     (mtime, ctime, inode, id): (i64, i64, u64, u64),
+    dirs_before: u64,
 ) {
     let stat = &record.stat;
     let is_dir = stat.kind == Kind::Dir;
@@ -180,7 +183,8 @@ fn push_record(
         | if stat.btime_ns == 0 { FLAG_NO_BTIME } else { 0 }
         | if extra != 0 { FLAG_EXTRA } else { 0 };
     let fields = if is_dir {
-        [0, 0, 0, 0, 0, zigzag(record.id.wrapping_sub(id) as i64)]
+        // In the place of its size a directory has its number among those of the page.
+        [dirs_before, 0, 0, 0, 0, zigzag(record.id.wrapping_sub(id) as i64)]
     } else {
         [
             stat.size,
@@ -378,6 +382,9 @@ impl<'a> PageView<'a> {
             if name.iter().fold(false, |bad, &b| bad | (b == b'/') | (b == 0)) {
                 return Err("a name holds a slash or a NUL");
             }
+            if slot.kind() == Kind::Dir && slot.dir_number() != sum.dirs as usize {
+                return Err("a directory has a wrong number");
+            }
             sum.add(&slot);
             before = name;
             at = end;
@@ -467,6 +474,12 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn size(&self) -> u64 {
         field(self.bytes, self.at + 5, self.len_of(0))
+    }
+
+    /// Of a directory: which of the directories of its page it is.
+    #[inline]
+    pub(crate) fn dir_number(&self) -> usize {
+        field(self.bytes, self.at + 5, self.len_of(0)) as usize
     }
 
     #[inline]
