@@ -1,5 +1,6 @@
 //! Group `snapshot`: acquiring, looking up, iterating, adding up and comparing snapshots, in this process.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hint::black_box;
@@ -46,6 +47,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
         );
     }
 
+    // What a program would keep by hand: every path in a hash map, with its size alone.
+    let map: HashMap<Vec<u8>, u64> = newer.files("").map(|entry| (entry.path(), entry.size())).collect();
+
     let mut contenders = [
         Contender::new("acquire", || {
             calls(ACQUIRES, || {
@@ -53,6 +57,16 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
             })
         }),
         Contender::new("lookup", || per_item(paths.len() as u64, || ours::look_up(&newer, &paths))),
+        Contender::new("lookup-map", || {
+            per_item(paths.len() as u64, || {
+                let mut total = 0_u64;
+                for path in paths.iter() {
+                    total = total.wrapping_add(map.get(path).copied().unwrap_or(0));
+                }
+                black_box(total);
+                Ok(())
+            })
+        }),
         Contender::new("iterate", || {
             per_item(newer.len(), || {
                 ours::read_every_file(&newer);
@@ -80,6 +94,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Row>> {
     Ok(vec![
         limited("acquire and drop a snapshot", "acquire", 25.0),
         limited("lookup by path, random order", "lookup", 500.0),
+        nanos("  the same in a std HashMap of path to size", "lookup-map"),
         limited("iterate with size and time, per file", "iterate", 30.0),
         nanos(&format!("du of a directory {} deep", deep.iter().filter(|byte| **byte == b'/').count()), "du"),
         Row::samples(format!("diff, {TOUCHED} of {} files differ", newer.len()), &micros, Unit::Micros)

@@ -4,6 +4,7 @@
 mod content;
 mod fd;
 mod moves;
+mod new_dir;
 mod plan;
 mod portable;
 mod report;

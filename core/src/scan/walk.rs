@@ -16,9 +16,10 @@ use crate::entry::{Compare, Kind, Stat};
 use crate::error::ErrorKind;
 use crate::ignore::Ignorer;
 use crate::path;
-use crate::snapshot::{DirNode, Head, Record, RecordRef, SEQ_OF_PAGE, Slot, pack_refs};
+use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE, Slot};
 use crate::sys::{self, Hint, Look};
 
+use super::new_dir::NewEntries;
 use super::report::Tally;
 
 /// Everything that all threads of one walk share.
@@ -104,54 +105,6 @@ pub(crate) struct Child {
 pub(crate) enum Seen {
     Nothing,
     Descend(Child),
-}
-
-/// The entries of a directory that was not known, names in one buffer.
-#[derive(Default)]
-struct NewEntries {
-    names: Vec<u8>,
-    items: Vec<NewEntry>,
-}
-
-struct NewEntry {
-    name: (u32, u32),
-    stat: Stat,
-    id: u64,
-    racy: bool,
-    target: Option<Box<[u8]>>,
-}
-
-impl NewEntries {
-    fn push(&mut self, name: &[u8], stat: Stat, id: u64, racy: bool, target: Option<Box<[u8]>>) {
-        let start = self.names.len() as u32;
-        self.names.extend_from_slice(name);
-        self.items.push(NewEntry { name: (start, self.names.len() as u32), stat, id, racy, target });
-    }
-
-    /// Sorts by name, gives ids to those that have none, and packs.
-    fn pack(mut self, ids: impl FnOnce(u64) -> u64) -> Vec<Arc<[u8]>> {
-        let names = &self.names;
-        let name =
-            |entry: &NewEntry| names.get(entry.name.0 as usize..entry.name.1 as usize).unwrap_or_default();
-        self.items.sort_unstable_by(|a, b| name(a).cmp(name(b)));
-        let first = ids(self.items.len() as u64);
-        let refs: Vec<RecordRef<'_>> = self
-            .items
-            .iter()
-            .zip(first..)
-            .map(|(entry, id)| RecordRef {
-                name: name(entry),
-                stat: entry.stat,
-                id: if entry.stat.kind == Kind::Dir { entry.id } else { id },
-                seq: SEQ_OF_PAGE,
-                racy: entry.racy,
-                hash: None,
-                target: entry.target.as_deref(),
-                missing_since_ns: None,
-            })
-            .collect();
-        pack_refs(&refs, 0)
-    }
 }
 
 /// Where a known entry lies within its directory.

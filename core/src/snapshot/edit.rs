@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::entry::Kind;
 use crate::path;
 
-use super::node::{DirNode, Head, Page, Pages, Place};
+use super::node::{DirNode, Head, Page, Pages, Place, Trail};
 use super::page::{self, ENTRIES_MAX, PageView, Record, Slot, pack};
 
 /// What happens to one directory. At most one edit for a path.
@@ -53,6 +53,7 @@ struct Open {
     path_len: usize,
     name: Box<[u8]>,
     old: Option<Arc<DirNode>>,
+    trail: Arc<Trail>,
     edit: Option<DirEdit>,
     /// Finished subdirectories, in name order.
     kids: Vec<(Box<[u8]>, Arc<DirNode>)>,
@@ -67,8 +68,14 @@ pub(crate) fn apply(
 ) -> Result<(Arc<DirNode>, Vec<BlockOp>), Inconsistent> {
     edits.sort_by(|a, b| path::compare(&a.path, &b.path));
     let mut run = Run { seq, placer, ops: Vec::new() };
-    let root =
-        Open { path_len: 0, name: Box::default(), old: base.map(Arc::clone), edit: None, kids: Vec::new() };
+    let root = Open {
+        path_len: 0,
+        name: Box::default(),
+        old: base.map(Arc::clone),
+        trail: base.map_or_else(Arc::default, |node| Arc::clone(&node.trail)),
+        edit: None,
+        kids: Vec::new(),
+    };
     let mut stack = vec![root];
     let mut current: Vec<u8> = Vec::new();
     for edit in edits {
@@ -85,7 +92,11 @@ pub(crate) fn apply(
                 current.push(b'/');
             }
             current.extend_from_slice(name);
-            stack.push(Open { path_len, name: name.into(), old, edit: None, kids: Vec::new() });
+            let trail = match &old {
+                Some(node) => Arc::clone(&node.trail),
+                None => Trail::below(&parent.trail, name),
+            };
+            stack.push(Open { path_len, name: name.into(), old, trail, edit: None, kids: Vec::new() });
         }
         let top = stack.last_mut().ok_or_else(|| inconsistent("no open directory"))?;
         if top.edit.is_some() {
@@ -152,13 +163,13 @@ impl Run<'_> {
             delete_all(old, &mut self.ops);
         }
         let head_segment = self.put_head(&head, None);
-        let mut kids = Kids { new: open.kids.into_iter(), old: None };
+        let mut kids = Kids { trail: &open.trail, new: open.kids.into_iter(), old: None };
         let mut pages = Vec::with_capacity(edit.pages.len());
         for (number, bytes) in (1..).zip(edit.pages) {
             pages.push(Arc::new(self.put_page(head.node, number, bytes, None, &mut kids)?));
         }
         kids.finish()?;
-        Ok(Arc::new(DirNode::new(head, head_segment, Pages::from_vec(pages))))
+        Ok(Arc::new(DirNode::new(head, head_segment, Pages::from_vec(pages), open.trail)))
     }
 
     fn change(&mut self, open: Open, edit: DirEdit) -> Result<Arc<DirNode>, Inconsistent> {
@@ -175,11 +186,11 @@ impl Run<'_> {
         }
         if edit.upserts.is_empty() && edit.removes.is_empty() {
             let pages = relink(&old, open.kids)?;
-            return Ok(Arc::new(DirNode::new(head, head_segment, pages)));
+            return Ok(Arc::new(DirNode::new(head, head_segment, pages, open.trail)));
         }
         let mut changes = group_by_page(&old, edit);
         let mut last_number = old.last_number;
-        let mut kids = Kids { new: open.kids.into_iter(), old: Some(&old) };
+        let mut kids = Kids { trail: &open.trail, new: open.kids.into_iter(), old: Some(&old) };
         let mut pages: Vec<Arc<Page>> = Vec::with_capacity(old.pages.len() + 1);
         for index in 0..old.pages.len().max(1) {
             let page = old.pages.get(index);
@@ -213,7 +224,7 @@ impl Run<'_> {
             }
         }
         kids.finish()?;
-        let node = DirNode::new(head, head_segment, Pages::from_vec(pages));
+        let node = DirNode::new(head, head_segment, Pages::from_vec(pages), open.trail);
         Ok(Arc::new(self.repack_if_sparse(node)?))
     }
 
@@ -231,7 +242,7 @@ impl Run<'_> {
         let records: Vec<Record> =
             node.pages.iter().flat_map(|p| p.view().slots()).map(Slot::to_record).collect();
         let all_kids = node.children().filter_map(|(slot, kid)| Some((slot.name().into(), Arc::clone(kid?))));
-        let mut kids = Kids { new: all_kids.collect::<Vec<_>>().into_iter(), old: None };
+        let mut kids = Kids { trail: &node.trail, new: all_kids.collect::<Vec<_>>().into_iter(), old: None };
         let id = node.head.node;
         for page in node.pages.iter() {
             let Place { segment, number } = page.place;
@@ -241,7 +252,7 @@ impl Run<'_> {
         for (number, bytes) in (node.last_number + 1..).zip(pack(&records, self.seq)) {
             pages.push(Arc::new(self.put_page(id, number, bytes, None, &mut kids)?));
         }
-        Ok(DirNode::new(node.head, node.head_segment, Pages::from_vec(pages)))
+        Ok(DirNode::new(node.head, node.head_segment, Pages::from_vec(pages), Arc::clone(&node.trail)))
     }
 
     fn put_head(&mut self, head: &Head, now: Option<(u64, usize)>) -> u64 {
@@ -267,7 +278,7 @@ impl Run<'_> {
         for slot in PageView::new(&bytes).slots().filter(|s| s.kind() == Kind::Dir) {
             found.push(match kids.take(slot.name(), slot.id())? {
                 Some(kid) => kid,
-                None => self.unread(slot.id()),
+                None => self.unread(slot.id(), Trail::below(kids.trail, slot.name())),
             });
         }
         Ok(Page::new(bytes, found.into_boxed_slice(), Place { segment, number }))
@@ -281,10 +292,10 @@ impl Run<'_> {
     }
 
     /// A directory that is known by name only, because it has not been listed yet.
-    fn unread(&mut self, id: u64) -> Arc<DirNode> {
+    fn unread(&mut self, id: u64, trail: Arc<Trail>) -> Arc<DirNode> {
         let head = Head { is_unread: true, seq: self.seq, ..Head::empty(id, id) };
         let segment = self.put_head(&head, None);
-        Arc::new(DirNode::new(head, segment, Pages::None))
+        Arc::new(DirNode::new(head, segment, Pages::None, trail))
     }
 
     /// Deletes the blocks of directories that `records` no longer name, or name with another id.
@@ -305,6 +316,8 @@ impl Run<'_> {
 
 /// Hands out the nodes of subdirectories in name order: the finished ones, else the old ones.
 struct Kids<'a> {
+    /// Of the directory that they are in.
+    trail: &'a Arc<Trail>,
     new: std::vec::IntoIter<(Box<[u8]>, Arc<DirNode>)>,
     old: Option<&'a Arc<DirNode>>,
 }
@@ -355,7 +368,7 @@ impl Kids<'_> {
 
 /// The pages of `old` with other nodes for the directories in `kids`.
 fn relink(old: &DirNode, kids: Vec<(Box<[u8]>, Arc<DirNode>)>) -> Result<Pages, Inconsistent> {
-    let mut kids = Kids { new: kids.into_iter(), old: None };
+    let mut kids = Kids { trail: &old.trail, new: kids.into_iter(), old: None };
     let mut pages = Vec::with_capacity(old.pages.len());
     for index in 0..old.pages.len() {
         if let Some(page) = old.pages.share(index) {

@@ -18,8 +18,8 @@ use super::tree::RootView;
 #[derive(Debug, Clone)]
 pub struct EntryRef<'s> {
     root: &'s RootView,
-    /// Address of the directory that holds the entry.
-    dir: Arc<[u8]>,
+    /// The directory that holds the entry; a root itself.
+    dir: &'s DirNode,
     /// `None` for a root itself.
     slot: Option<Slot<'s>>,
     node: Option<&'s Arc<DirNode>>,
@@ -29,7 +29,7 @@ impl<'s> EntryRef<'s> {
     #[inline]
     pub(crate) fn new(
         root: &'s RootView,
-        dir: Arc<[u8]>,
+        dir: &'s DirNode,
         slot: Slot<'s>,
         node: Option<&'s Arc<DirNode>>,
     ) -> Self {
@@ -37,7 +37,7 @@ impl<'s> EntryRef<'s> {
     }
 
     pub(crate) fn of_root(root: &'s RootView, node: &'s Arc<DirNode>) -> Self {
-        Self { root, dir: Arc::default(), slot: None, node: Some(node) }
+        Self { root, dir: node, slot: None, node: Some(node) }
     }
 
     #[inline]
@@ -52,7 +52,8 @@ impl<'s> EntryRef<'s> {
     /// Returns the full address, `ROOT/relative/path`.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
-        path::join(&self.dir, self.name())
+        let name = self.slot.as_ref().map_or(&[][..], Slot::name);
+        self.dir.trail.path(self.root.record.name.as_bytes(), name)
     }
 
     /// Returns the path within the root; empty for the root itself.
@@ -203,8 +204,6 @@ impl<'s> EntryRef<'s> {
 /// One directory on the way down.
 struct Frame<'s> {
     node: &'s DirNode,
-    /// Address of `node`.
-    dir: Arc<[u8]>,
     page: Option<&'s Page>,
     page_index: usize,
     slot_index: usize,
@@ -213,10 +212,10 @@ struct Frame<'s> {
 }
 
 impl<'s> Frame<'s> {
-    fn new(node: &'s DirNode, dir: Arc<[u8]>) -> Self {
+    fn new(node: &'s DirNode) -> Self {
         let page = node.pages.get(0);
         let slot_count = page.map_or(0, |p| p.view().len());
-        Self { node, dir, page, page_index: 0, slot_index: 0, slot_count, kid_index: 0 }
+        Self { node, page, page_index: 0, slot_index: 0, slot_count, kid_index: 0 }
     }
 
     #[inline]
@@ -273,7 +272,7 @@ impl<'s> Entries<'s> {
         entries.root = Some(root);
         let tree = if filter.missing { &root.gone } else { &root.live };
         if let Some(node) = tree.descend(rest) {
-            entries.stack.push(Frame::new(node, filter.under.as_slice().into()));
+            entries.stack.push(Frame::new(node));
         } else if !filter.direct {
             entries.single = if filter.missing {
                 snapshot.get_missing(&filter.under)
@@ -285,7 +284,7 @@ impl<'s> Entries<'s> {
     }
 
     #[inline]
-    fn passes(&self, slot: &Slot<'s>, node: Option<&'s Arc<DirNode>>, dir: &[u8]) -> bool {
+    fn passes(&self, slot: &Slot<'s>, node: Option<&'s Arc<DirNode>>, dir: &DirNode) -> bool {
         let kind = slot.kind();
         if kind == Kind::Dir {
             let listed = self.filter.with_dirs
@@ -297,7 +296,7 @@ impl<'s> Entries<'s> {
         self.plain || self.passes_conditions(slot, node, dir)
     }
 
-    fn passes_conditions(&self, slot: &Slot<'s>, node: Option<&'s Arc<DirNode>>, dir: &[u8]) -> bool {
+    fn passes_conditions(&self, slot: &Slot<'s>, node: Option<&'s Arc<DirNode>>, dir: &DirNode) -> bool {
         let filter = &self.filter;
         if filter.kind.is_some_and(|k| k != slot.kind()) {
             return false;
@@ -311,7 +310,8 @@ impl<'s> Entries<'s> {
             return false;
         }
         filter.glob.as_ref().is_none_or(|glob| {
-            let full = path::join(dir, slot.name());
+            let root = self.root.map_or(&[][..], |root| root.record.name.as_bytes());
+            let full = dir.trail.path(root, slot.name());
             let skip = if filter.under.is_empty() { 0 } else { filter.under.len() + 1 };
             let relative = full.get(skip..).filter(|r| !r.is_empty()).unwrap_or(slot.name());
             glob.is_match_candidate(&Candidate::from_bytes(relative))
@@ -323,7 +323,7 @@ impl<'s> Entries<'s> {
         self.root = Some(root);
         let node = if self.filter.missing { &root.gone } else { &root.live };
         if !self.filter.direct {
-            self.stack.push(Frame::new(node, root.record.name.as_bytes().into()));
+            self.stack.push(Frame::new(node));
         }
         Some(EntryRef::of_root(root, node))
     }
@@ -335,7 +335,7 @@ impl<'s> Iterator for Entries<'s> {
     fn next(&mut self) -> Option<EntryRef<'s>> {
         if let Some(single) = self.single.take() {
             let slot = single.slot?;
-            if self.passes(&slot, None, &single.dir) {
+            if self.passes(&slot, None, single.dir) {
                 return Some(single);
             }
         }
@@ -351,12 +351,11 @@ impl<'s> Iterator for Entries<'s> {
                 self.stack.pop();
                 continue;
             };
-            let dir = Arc::clone(&frame.dir);
+            let dir = frame.node;
             if let (Some(kid), false) = (kid, self.filter.direct) {
-                let below = path::join(&dir, slot.name());
-                self.stack.push(Frame::new(kid, below.into()));
+                self.stack.push(Frame::new(kid));
             }
-            if self.passes(&slot, kid, &dir) {
+            if self.passes(&slot, kid, dir) {
                 return Some(EntryRef::new(self.root?, dir, slot, kid));
             }
         }

@@ -19,7 +19,7 @@ pub use read::Snapshot;
 
 pub(crate) use cell::Cell;
 pub(crate) use edit::{BlockOp, DirEdit, Inconsistent, Placer, apply, delete_all};
-pub(crate) use node::{DirNode, Head, Page, Pages, Place};
+pub(crate) use node::{DirNode, Head, Page, Pages, Place, Trail};
 pub(crate) use page::{PageView, Record, RecordRef, SEQ_OF_PAGE, Slot, Summary, pack, pack_refs};
 pub(crate) use read::Shared;
 pub(crate) use tombstone::{Tombstones, expire};

@@ -241,17 +241,61 @@ pub(crate) struct DirNode {
     pub(crate) head_segment: u64,
     /// Highest block number in use, so that new pages get numbers of their own.
     pub(crate) last_number: u32,
+    pub(crate) trail: Arc<Trail>,
+}
+
+/// The way from the root to a directory. A node never changes its path: a directory that moves gets
+/// new nodes, for itself and for all below it. So the way can be shared by all versions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    parent: Option<Arc<Trail>>,
+    name: Box<[u8]>,
+}
+
+impl Trail {
+    pub(crate) fn below(parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        Arc::new(Self { parent: Some(Arc::clone(parent)), name: name.into() })
+    }
+
+    /// The path of `name` in this directory, behind `prefix`.
+    pub(crate) fn path(&self, prefix: &[u8], name: &[u8]) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut trail = self;
+        while let Some(parent) = &trail.parent {
+            names.push(&trail.name);
+            trail = parent;
+        }
+        let len = prefix.len() + name.len() + 2 + names.iter().map(|n| n.len() + 1).sum::<usize>();
+        let mut path = Vec::with_capacity(len);
+        path.extend_from_slice(prefix);
+        for part in names.into_iter().rev().chain([name]).filter(|part| !part.is_empty()) {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(part);
+        }
+        path
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut trail) = next.and_then(Arc::into_inner) {
+            next = trail.parent.take();
+        }
+    }
 }
 
 impl DirNode {
-    pub(crate) fn new(head: Head, head_segment: u64, pages: Pages) -> Self {
+    pub(crate) fn new(head: Head, head_segment: u64, pages: Pages, trail: Arc<Trail>) -> Self {
         let mut totals = Totals::default();
         let mut last_number = 0;
         for page in pages.iter() {
             totals.add(page.totals);
             last_number = last_number.max(page.place.number);
         }
-        Self { head, head_segment, pages, totals, last_number }
+        Self { pages, totals, head, head_segment, last_number, trail }
     }
 
     /// Finds a direct child: its page and its slot.
@@ -329,13 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trail_tells_the_path_and_is_dropped_without_recursion() {
+        let root: Arc<Trail> = Arc::default();
+        let below = Trail::below(&Trail::below(&root, b"a"), b"b");
+        assert_eq!(below.path(b"music", b"c"), b"music/a/b/c");
+        assert_eq!(below.path(b"", b""), b"a/b");
+        assert_eq!(root.path(b"music", b""), b"music");
+        let mut deep = root;
+        for _ in 0..1_000_000 {
+            deep = Trail::below(&deep, b"d");
+        }
+        assert_eq!(deep.path(b"", b"").len(), 2_000_000 - 1);
+    }
+
+    #[test]
     fn a_chain_of_a_million_directories_is_dropped_without_recursion() {
         use super::super::page::{Record, pack};
         let page: Arc<[u8]> = pack(&[Record::stub(b"d", 1)], 1).remove(0);
-        let mut node = Arc::new(DirNode::new(Head::empty(0, 0), 0, Pages::None));
+        let mut node = Arc::new(DirNode::new(Head::empty(0, 0), 0, Pages::None, Arc::default()));
         for _ in 0..1_000_000 {
             let page = Page::new(Arc::clone(&page), Box::new([node]), Place::default());
-            node = Arc::new(DirNode::new(Head::empty(0, 0), 0, Pages::One(page)));
+            node = Arc::new(DirNode::new(Head::empty(0, 0), 0, Pages::One(page), Arc::default()));
         }
         assert_eq!(node.totals.dirs, 1_000_000);
     }

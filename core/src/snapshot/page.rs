@@ -281,10 +281,11 @@ pub(crate) struct PageView<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot<'a> {
     bytes: &'a [u8],
-    index: usize,
-    at: usize,
+    /// Start of the entry; pages are shorter than 64 KiB.
+    start: u32,
+    number: u16,
     flags: u8,
-    name_len: usize,
+    name_bytes: u8,
     lens: [u8; 3],
 }
 
@@ -310,10 +311,10 @@ impl<'a> PageView<'a> {
         let head = self.bytes.get(at..at + 5).unwrap_or(&[0; 5]);
         Slot {
             bytes: self.bytes,
-            index,
-            at,
+            start: at as u32,
+            number: index as u16,
             flags: head[0],
-            name_len: usize::from(head[1]),
+            name_bytes: head[1],
             lens: [head[2], head[3], head[4]],
         }
     }
@@ -368,7 +369,7 @@ impl<'a> PageView<'a> {
                 return Err("an entry ends outside its page");
             }
             let slot = self.slot(index);
-            if slot.end_of_fields() + slot.name_len > end || slot.end() != end {
+            if slot.end_of_fields() + slot.name_len() > end || slot.end() != end {
                 return Err("an entry's fields end outside it");
             }
             if Kind::from_code(slot.flags & FLAG_KIND).is_none() {
@@ -417,6 +418,16 @@ impl Summary {
 
 impl<'a> Slot<'a> {
     #[inline]
+    fn at(&self) -> usize {
+        self.start as usize
+    }
+
+    #[inline]
+    fn name_len(&self) -> usize {
+        usize::from(self.name_bytes)
+    }
+
+    #[inline]
     fn len_of(&self, field: usize) -> usize {
         let pair = self.lens[field / 2];
         usize::from(if field.is_multiple_of(2) { pair & 15 } else { pair >> 4 })
@@ -424,12 +435,12 @@ impl<'a> Slot<'a> {
 
     #[inline]
     fn end_of_fields(&self) -> usize {
-        self.at + 5 + (0..6).map(|f| self.len_of(f)).sum::<usize>()
+        self.at() + 5 + (0..6).map(|f| self.len_of(f)).sum::<usize>()
     }
 
     #[inline]
     fn after_name(&self) -> usize {
-        self.end_of_fields() + self.name_len
+        self.end_of_fields() + self.name_len()
     }
 
     fn extra_at(&self) -> Option<usize> {
@@ -458,7 +469,7 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn name(&self) -> &'a [u8] {
         let at = self.end_of_fields();
-        self.bytes.get(at..at + self.name_len).unwrap_or_default()
+        self.bytes.get(at..at + self.name_len()).unwrap_or_default()
     }
 
     #[inline]
@@ -473,20 +484,20 @@ impl<'a> Slot<'a> {
 
     #[inline]
     pub(crate) fn size(&self) -> u64 {
-        field(self.bytes, self.at + 5, self.len_of(0))
+        field(self.bytes, self.at() + 5, self.len_of(0))
     }
 
     /// Of a directory: which of the directories of its page it is.
     #[inline]
     pub(crate) fn dir_number(&self) -> usize {
-        field(self.bytes, self.at + 5, self.len_of(0)) as usize
+        field(self.bytes, self.at() + 5, self.len_of(0)) as usize
     }
 
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         let len = self.len_of(5);
         let delta = unzigzag(field(self.bytes, self.end_of_fields() - len, len));
-        word(self.bytes, 16).wrapping_add(self.index as u64).wrapping_add(delta as u64)
+        word(self.bytes, 16).wrapping_add(u64::from(self.number)).wrapping_add(delta as u64)
     }
 
     #[inline]
@@ -496,7 +507,7 @@ impl<'a> Slot<'a> {
 
     #[inline]
     pub(crate) fn mtime_ns(&self) -> i64 {
-        let at = self.at + 5 + self.len_of(0);
+        let at = self.at() + 5 + self.len_of(0);
         (word(self.bytes, 24) as i64).wrapping_add(unzigzag(field(self.bytes, at, self.len_of(1))))
     }
 
@@ -511,7 +522,7 @@ impl<'a> Slot<'a> {
     /// Everything a look saw. Meaningless for a directory, whose own head holds it.
     #[inline]
     pub(crate) fn stat(&self) -> Stat {
-        let (bytes, mut at) = (self.bytes, self.at + 5);
+        let (bytes, mut at) = (self.bytes, self.at() + 5);
         let mut next = |f: usize| {
             let len = self.len_of(f);
             let value = field(bytes, at, len);

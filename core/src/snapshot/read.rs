@@ -109,8 +109,7 @@ impl Snapshot {
             let slot = page.view().slot(index);
             let kid = if slot.kind() == Kind::Dir { page.kid(index) } else { None };
             if component.len() == rest.len() {
-                let dir = address.get(..address.len() - component.len() - 1)?;
-                return Some(EntryRef::new(root, dir.into(), slot, kid));
+                return Some(EntryRef::new(root, node, slot, kid));
             }
             node = kid?;
             rest = below;

@@ -11,7 +11,7 @@ use crate::bytes::Malformed;
 use crate::entry::Kind;
 use crate::error::Result;
 use crate::root_record::RootRecord;
-use crate::snapshot::{DirNode, Head, Page, PageView, Pages, Place, RootView, Summary, Tree};
+use crate::snapshot::{DirNode, Head, Page, PageView, Pages, Place, RootView, Summary, Trail, Tree};
 
 use super::schema::{self, Counters};
 use super::segment::{self, Segments};
@@ -246,9 +246,9 @@ impl Link<'_> {
     /// Builds the node `root` and everything below it. Each node's blocks are taken out of the map,
     /// so a cycle ends as a missing node.
     fn node(&mut self, root: u64) -> Result<Arc<DirNode>> {
-        let mut order: Vec<(u64, Parts)> = Vec::new();
-        let mut pending = vec![root];
-        while let Some(id) = pending.pop() {
+        let mut order: Vec<(u64, Parts, Arc<Trail>)> = Vec::new();
+        let mut pending = vec![(root, Arc::<Trail>::default())];
+        while let Some((id, trail)) = pending.pop() {
             let Some(mut parts) = self.parts.remove(&id) else {
                 if self.lenient {
                     *self.lost_rows += 1;
@@ -266,13 +266,13 @@ impl Link<'_> {
             }
             for page in parts.pages.iter().filter(|page| page.own.dirs > 0) {
                 let dirs = PageView::new(&page.bytes).slots().filter(|s| s.kind() == Kind::Dir);
-                pending.extend(dirs.map(|s| s.id()));
+                pending.extend(dirs.map(|s| (s.id(), Trail::below(&trail, s.name()))));
             }
-            order.push((id, parts));
+            order.push((id, parts, trail));
         }
         // Parents come before their children in `order`, so from the end every child is ready.
         let mut built: HashMap<u64, Arc<DirNode>> = HashMap::new();
-        for (id, parts) in order.into_iter().rev() {
+        for (id, parts, trail) in order.into_iter().rev() {
             let (head, segment) = match parts.head {
                 Some(head) => head,
                 None if self.lenient => (unread(id), 0),
@@ -286,17 +286,20 @@ impl Link<'_> {
                     .take(slots)
                     .filter(|s| s.kind() == Kind::Dir)
                     .map(|slot| {
-                        let lost = || Arc::new(DirNode::new(unread(slot.id()), 0, Pages::None));
+                        let lost = || {
+                            let trail = Trail::below(&trail, slot.name());
+                            Arc::new(DirNode::new(unread(slot.id()), 0, Pages::None, trail))
+                        };
                         built.remove(&slot.id()).unwrap_or_else(lost)
                     })
                     .collect();
                 pages.push(Arc::new(Page::summed(bytes, kids.into(), place, own)));
             }
-            built.insert(id, Arc::new(DirNode::new(head, segment, Pages::from_vec(pages))));
+            built.insert(id, Arc::new(DirNode::new(head, segment, Pages::from_vec(pages), trail)));
         }
         match built.remove(&root) {
             Some(node) => Ok(node),
-            None if self.lenient => Ok(Arc::new(DirNode::new(unread(root), 0, Pages::None))),
+            None if self.lenient => Ok(Arc::new(DirNode::new(unread(root), 0, Pages::None, Arc::default()))),
             None => Err(inconsistent("the directory of a root is gone")),
         }
     }
