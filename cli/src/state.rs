@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use treewarden::{ErrorKind, Warden, escape};
+use treewarden::{Warden, escape};
 
 use crate::address::os_bytes;
 use crate::failure::Failure;
@@ -57,15 +57,9 @@ impl StateFile {
         self.open_existing().map_err(|error| self.explained(error))
     }
 
-    /// Opens the state file to read it; there must be one, but it may be write-protected.
+    /// Opens the state file to read it; there must be one. Any number of readers share it.
     pub(crate) fn open_to_read(&self) -> Result<Warden, Failure> {
-        let opened = match self.open_existing() {
-            Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied) => {
-                Warden::options().must_exist().read_only().open(&self.path)
-            }
-            other => other,
-        };
-        opened.map_err(|error| self.explained(error))
+        Warden::options().must_exist().read_only().open(&self.path).map_err(|error| self.explained(error))
     }
 
     fn open_existing(&self) -> treewarden::Result<Warden> {

@@ -187,7 +187,7 @@ fn update_options(warden: &Warden, root: &RootInfo, flags: &RootFlags, out: &Out
         None => IgnoreRules::new(root.ignore.clone())?,
     };
     let hash = if flags.hash { ContentHash::Changed } else { root.content_hash };
-    let options = RootOptions::default().ignore(rules).content_hash(hash).compare(root.compare);
+    let options = RootOptions::default().ignore(rules).content_hash(hash).compare(root.compare_asked);
     warden.set_root_options(&root.name, &options)?;
     out.notice(&format!("root `{}` has new options", root.name));
     Ok(())

@@ -146,7 +146,7 @@ impl Compare {
     }
 
     /// True when the two fingerprints mean "unchanged". Never "mtime not newer": an older file
-    /// put back in place is a change (design, section 4 rule 1).
+    /// put back in place is a change (rule R1 in ARCHITECTURE.md).
     pub(crate) fn same(self, a: &Fingerprint, b: &Fingerprint) -> bool {
         a.kind == b.kind
             && a.size == b.size

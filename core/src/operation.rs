@@ -14,7 +14,7 @@ pub enum OperationKind {
     Subtree = 3,
     /// A batch of the live engine.
     Live = 4,
-    /// A change of the roots, or maintenance.
+    /// Maintenance: tombstones that expired.
     Manual = 5,
 }
 

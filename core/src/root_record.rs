@@ -77,6 +77,8 @@ pub struct RootInfo {
     pub ignore: Vec<String>,
     /// The comparison in force, chosen or detected.
     pub compare: Compare,
+    /// The comparison that was asked for; `Auto` follows the file system when the root moves.
+    pub compare_asked: Compare,
     /// Type of the file system, as the kernel names it, or its number in hexadecimal.
     pub fs_type: String,
     /// Whether the root can be trusted.

@@ -1,5 +1,6 @@
 //! What the engine tells about itself: status, and the explanation of one path.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::commit::Engine;
@@ -99,6 +100,7 @@ pub(crate) fn root_info(view: &RootView) -> RootInfo {
         content_hash: record.content_hash,
         ignore: record.ignore.clone(),
         compare: record.compare,
+        compare_asked: record.compare_asked,
         fs_type: root::fs_name(record.identity.fs_type),
         state: record.state.clone(),
         last_scan_ns: Some(record.last_scan_ns).filter(|&ns| ns != 0),
@@ -153,11 +155,25 @@ pub(crate) fn explain(engine: &Engine, address: &[u8]) -> Result<Explanation> {
         verdict: String::new(),
         reasons: Vec::new(),
     };
-    judge(&view, below, &mut told)?;
+    judge(engine, &view, below, &mut told)?;
     Ok(told)
 }
 
-fn judge(view: &RootView, below: &[u8], told: &mut Explanation) -> Result<()> {
+/// Why a path in a root is not the root's: it lies in another root, or is the engine's own file.
+fn owner(engine: &Engine, view: &RootView, below: &[u8]) -> Option<String> {
+    let shared = engine.load();
+    for other in &shared.tree()?.roots {
+        let Ok(inside) = other.record.path.strip_prefix(&view.record.path) else { continue };
+        let inside = inside.as_os_str().as_bytes();
+        if other.record.id != view.record.id && !inside.is_empty() && path::is_within(below, inside) {
+            return Some(format!("it belongs to the root `{}`", other.record.name));
+        }
+    }
+    let own = engine.store.path().strip_prefix(&view.record.path).ok()?;
+    (own.as_os_str().as_bytes() == below).then(|| "it is the state file itself".to_owned())
+}
+
+fn judge(engine: &Engine, view: &RootView, below: &[u8], told: &mut Explanation) -> Result<()> {
     match &view.record.state {
         RootState::New => told.reasons.push("the root has not been scanned yet".to_owned()),
         RootState::Ready => {}
@@ -176,6 +192,11 @@ fn judge(view: &RootView, below: &[u8], told: &mut Explanation) -> Result<()> {
             return Ok(());
         }
     };
+    if let Some(owner) = owner(engine, view, below) {
+        told.reasons.push(owner);
+        told.verdict = "ignored".to_owned();
+        return Ok(());
+    }
     let (dir, name) = path::split_last(below);
     let look = sys::open_dir_below(&guarded.fd, dir).and_then(|dir| match name {
         b"" => sys::look_fd(dir),

@@ -199,7 +199,7 @@ impl Warden {
     }
 
     /// Removes a root with everything known about it: entries, tombstones, attributes. The files
-    /// themselves are not touched. The journal keeps what it has told.
+    /// themselves are not touched. The journal says `forgotten` for each entry.
     ///
     /// # Errors
     ///
@@ -273,7 +273,8 @@ impl Warden {
     ///
     /// # Errors
     ///
-    /// As [`Warden::scan`]; nothing is scanned when a target is wrong.
+    /// As [`Warden::scan`]; nothing is scanned when a target is wrong. When some targets fail and
+    /// others do not, the failures are in their reports.
     pub fn scan_with(&self, options: &ScanOptions, context: &ScanContext) -> Result<Vec<Report>> {
         let mut targets: Vec<(String, Vec<u8>)> = Vec::new();
         for address in &options.targets {
@@ -284,10 +285,22 @@ impl Warden {
         if options.targets.is_empty() {
             targets = self.roots().into_iter().map(|r| (r.name, Vec::new())).collect();
         }
-        let scan_one = |(name, below): &(String, Vec<u8>)| {
-            scan::scan(self.engine(), &self.inner.scanner, name, Some(below), options, context)
-        };
-        targets.iter().map(scan_one).collect()
+        let mut reports = Vec::with_capacity(targets.len());
+        let mut failed = None;
+        for (name, below) in &targets {
+            match scan::scan(self.engine(), &self.inner.scanner, name, Some(below), options, context) {
+                Ok(report) => reports.push(report),
+                Err(error) => {
+                    reports.push(Report::failed(name, options.mode, self.seq(), &error));
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        // Reports of the others are worth more than one error; alone, the error says it better.
+        match failed {
+            Some(error) if reports.iter().all(Report::has_failed) => Err(error),
+            _ => Ok(reports),
+        }
     }
 
     /// Takes the current snapshot. Lock-free, no syscall.
@@ -442,7 +455,7 @@ impl Warden {
         self.engine().check()
     }
 
-    /// Rewrites the state file as small as it can be. Commits wait meanwhile, readers do not. Needs
+    /// Rewrites the state file without its free space, if that makes it smaller. Commits wait meanwhile, readers do not. Needs
     /// room for a second copy.
     ///
     /// # Errors

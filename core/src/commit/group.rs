@@ -71,10 +71,15 @@ impl Group {
         match task {
             Task::AddRoot(record) => self.add_root(engine, *record).map(Some),
             Task::SetRoot(record, operation) => self.set_root(engine, *record, operation).map(Some),
-            Task::RemoveRoot(id) => self.remove_root(id).map(Some),
+            Task::RemoveRoot(id) => self.remove_root(engine, id).map(Some),
             Task::Scan(batch) => {
                 let seq = self.scan(engine, *batch)?;
-                self.maintain(engine)?;
+                match self.maintain(engine) {
+                    Ok(_) => {}
+                    // The scan stands by itself; retention is tried again with the next one.
+                    Err(Refused::Batch(error)) => tracing::error!(%error, "retention was not applied"),
+                    Err(lost) => return Err(lost),
+                }
                 Ok(Some(seq))
             }
             Task::State(ops) => self.state(&ops),
@@ -156,24 +161,29 @@ impl Group {
         Ok(seq)
     }
 
-    fn remove_root(&mut self, id: u32) -> Result<u64, Refused> {
+    fn remove_root(&mut self, engine: &Engine, id: u32) -> Result<u64, Refused> {
         let view = self.view(id)?;
         let seq = self.next_seq();
         let mut ops = Vec::new();
         let mut entries = Vec::new();
-        for node in [&view.live, &view.gone] {
+        let mut writer = Writer::default();
+        for (node, is_live) in [(&view.live, true), (&view.gone, false)] {
             delete_all(node, &mut ops);
             let mut pending = vec![node];
             while let Some(node) = pending.pop() {
                 entries.push(node.head.entry_id);
+                let dir = node.trail.path(b"", b"");
                 for (slot, kid) in node.children() {
-                    match kid {
-                        Some(kid) => pending.push(kid),
-                        None => entries.push(slot.id()),
+                    pending.extend(kid);
+                    entries.push(slot.id());
+                    if is_live {
+                        let change = (ChangeKind::Forgotten, slot.kind(), slot.id());
+                        writer.push(&view.record.name, &dir, slot.name(), change, None);
                     }
                 }
             }
         }
+        self.journal(engine, seq, writer)?;
         self.txn.apply(&ops, Arc::<Segments>::make_mut(&mut self.segments))?;
         self.txn.delete_attrs(&entries)?;
         self.txn.delete_root(id)?;

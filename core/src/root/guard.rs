@@ -1,4 +1,4 @@
-//! The root guard (design, section 4 rule 5): before and after a scan the directory of a root must
+//! The root guard (rule R5 in ARCHITECTURE.md): before and after a scan the directory of a root must
 //! be the one that it was. Anything else makes the root unavailable and changes nothing.
 
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! Stage B: reading content (design, section 4 rule 3). A file is hashed from one descriptor, in
+//! Stage B: reading content (rule R3 in ARCHITECTURE.md). A file is hashed from one descriptor, in
 //! blocks, with a look before and after; a file that moved under the hash is read once more and then
 //! left without a hash and marked racy, never stored wrong.
 

@@ -1,6 +1,7 @@
 //! Scanning one root: guard, walk, plan, commit. ARCHITECTURE.md maps each rule of a scan to its
 //! place here.
 
+mod compare;
 mod content;
 mod fd;
 mod moves;
@@ -115,7 +116,7 @@ pub(crate) fn scan(
     // A panic in one scan must not take the program along; nothing was applied.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.run()));
     result.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Poisoned, "a thread of the scan panicked; nothing was applied"))
+        Err(Error::new(ErrorKind::Io, "a thread of the scan panicked; what it found was not applied"))
     })
 }
 
@@ -181,7 +182,8 @@ impl Run<'_> {
             keeps_hashes: record.content_hash == ContentHash::Changed,
             full: self.options.mode == ScanMode::Full,
             accept_missing: self.options.accept_missing,
-            rules_unchanged: record.rules_digest == rules_digest(record, &nested),
+            rules_unchanged: self.options.mode == ScanMode::Quick
+                && record.rules_digest == rules_digest(record, &nested),
             ignorer,
             nested,
             own_files: own_files(record, self.engine.store.path()),

@@ -148,11 +148,7 @@ fn visit(
         }
     }
     if !complete {
-        context.tally.error(
-            visit.path(),
-            ErrorKind::Io,
-            format!("cannot list all of `{}`", super::report::shown("", visit.path())),
-        );
+        context.tally.refuse("list all of", visit.path(), ErrorKind::Io, "an entry could not be read");
     }
     let cancelled = context.tally.is_cancelled();
     visit.finish(context, &fd, complete && !cancelled);

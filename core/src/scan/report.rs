@@ -64,7 +64,7 @@ pub struct Report {
     pub missing: u64,
     /// Back again.
     pub restored: u64,
-    /// Dropped because they are ignored now, or because their tombstone expired.
+    /// Dropped because they are ignored now, or belong to another root.
     pub forgotten: u64,
     /// Looked at and as before.
     pub unchanged: u64,
@@ -94,6 +94,8 @@ pub struct Report {
     pub elapsed_ms: u64,
     /// Where it went.
     pub timings: Timings,
+    /// Ended by an error, which is the only one in `first_errors`.
+    failed: bool,
 }
 
 impl Report {
@@ -122,7 +124,19 @@ impl Report {
             published: false,
             elapsed_ms: 0,
             timings: Timings::default(),
+            failed: false,
         }
+    }
+
+    /// The report of a scan that ended in an error.
+    pub(crate) fn failed(root: &str, mode: ScanMode, seq: u64, error: &Error) -> Self {
+        let path = error.path().map_or_else(|| root.as_bytes().to_vec(), <[u8]>::to_vec);
+        let first_errors = vec![ScanError { path, kind: error.kind(), message: error.message().to_owned() }];
+        Self { errors: 1, first_errors, failed: true, ..Self::new(root, mode, seq) }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) fn set_counts(&mut self, counts: &Counts) {
@@ -308,6 +322,12 @@ impl Tally {
         }
     }
 
+    /// Counts something that the engine itself refuses: `cannot DOING ROOT/path: why`.
+    pub(crate) fn refuse(&self, doing: &str, path: &[u8], kind: ErrorKind, why: &str) {
+        let shown = escape(&crate::path::join(self.root.as_bytes(), path));
+        self.error(path, kind, format!("cannot {doing} `{shown}`: {why}"));
+    }
+
     /// Counts an error of the operating system at a path below the root.
     pub(crate) fn io_error(&self, doing: &str, path: &[u8], error: rustix::io::Errno) {
         let io = std::io::Error::from(error);
@@ -360,9 +380,4 @@ impl Tally {
         kept.sort_by(|a, b| crate::path::compare(&a.path, &b.path));
         report.first_errors = kept;
     }
-}
-
-/// Shows a path for a message.
-pub(crate) fn shown(root: &str, path: &[u8]) -> String {
-    escape(&crate::path::join(root.as_bytes(), path))
 }

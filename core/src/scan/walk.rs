@@ -1,7 +1,7 @@
 //! Looking at one directory and comparing it with what is known: the part that both walkers share.
 //! A walker lists names and hands them in one by one; a known directory is compared entry by entry
 //! against its packed page and only differences are kept, so a directory of a million files is
-//! streamed (design, section 4 rules 1, 2, 4, 7, 8, 9).
+//! streamed (rules R1, R2, R4, R7, R8 and R9 in ARCHITECTURE.md).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,8 +19,14 @@ use crate::path;
 use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE, Slot};
 use crate::sys::{self, Hint, Look};
 
+use super::compare::{differs, judge};
 use super::new_dir::NewEntries;
 use super::report::Tally;
+
+/// Bytes of a name at most: NAME_MAX of Linux. Some foreign file systems allow more.
+const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a symlink's target at most: PATH_MAX of Linux.
+const TARGET_BYTES_MAX: usize = 4_096;
 
 /// Everything that all threads of one walk share.
 pub(crate) struct Context {
@@ -199,11 +205,7 @@ impl Visit {
                 } else {
                     "a file system was mounted over it; what it covers is kept"
                 };
-                context.tally.error(
-                    &path,
-                    ErrorKind::Unavailable,
-                    format!("cannot trust `{}`: {why}", super::report::shown("", &path)),
-                );
+                context.tally.refuse("trust", &path, ErrorKind::Unavailable, why);
                 return None;
             }
             let other = context.compare.trusts_inode()
@@ -266,6 +268,11 @@ impl Visit {
     pub(crate) fn entry(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, hint: Hint) -> Seen {
         let name = c_name.to_bytes();
         if self.only.as_ref().is_some_and(|only| only != name) {
+            return Seen::Nothing;
+        }
+        if name.len() > NAME_BYTES_MAX {
+            let full = path::join(&self.path, name);
+            context.tally.refuse("keep", &full, ErrorKind::TooLarge, "its name has more than 255 bytes");
             return Seen::Nothing;
         }
         let known = self.known(name);
@@ -342,7 +349,9 @@ impl Visit {
 
     fn is_own_file(&self, context: &Context, name: &[u8]) -> bool {
         context.own_files.as_ref().is_some_and(|(_, own)| {
-            name.strip_prefix(own.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-tw-"))
+            name.strip_prefix(own.as_slice()).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(b"-tw-") || rest.starts_with(b".damaged-")
+            })
         })
     }
 
@@ -458,6 +467,16 @@ impl Visit {
             return Some((None, racy));
         }
         match sys::read_link_at(fd, c_name) {
+            Ok(target) if target.len() > TARGET_BYTES_MAX => {
+                let full = path::join(&self.path, c_name.to_bytes());
+                context.tally.refuse(
+                    "keep",
+                    &full,
+                    ErrorKind::TooLarge,
+                    "its target has more than 4,096 bytes",
+                );
+                None
+            }
             Ok(target) => Some((Some(target.into()), racy)),
             Err(Errno::NOENT | Errno::INVAL) => None,
             Err(error) => {
@@ -515,7 +534,7 @@ impl Visit {
     }
 
     /// Known entries that the listing did not name. Each is missing only if a lookup says ENOENT;
-    /// any other answer keeps it (design, section 4 rule 4).
+    /// any other answer keeps it (rule R4 in ARCHITECTURE.md).
     fn collect_lost(&mut self, context: &Context, fd: impl AsFd) {
         let Some(node) = self.old.as_ref().map(Arc::clone) else { return };
         let mut number = 0u32;
@@ -539,11 +558,7 @@ impl Visit {
                 self.old.as_ref().and_then(|n| n.kid(slot.name())).is_some_and(|k| k.head.is_mount);
             if was_mount && !context.accept_missing {
                 let why = "a mount point is gone; what was below it is kept";
-                context.tally.error(
-                    &full,
-                    ErrorKind::Unavailable,
-                    format!("cannot trust `{}`: {why}", super::report::shown("", &full)),
-                );
+                context.tally.refuse("trust", &full, ErrorKind::Unavailable, why);
                 return;
             }
         }
@@ -555,36 +570,4 @@ impl Visit {
             Err(error) => context.tally.io_error("look at", &full, error),
         }
     }
-}
-
-fn differs(context: &Context, old: &Head, new: &Head) -> bool {
-    let (a, b) = (&old.stat, &new.stat);
-    let inode = context.compare.trusts_inode() || context.adopt;
-    let ctime = context.compare.trusts_ctime() || context.adopt;
-    a.mtime_ns != b.mtime_ns
-        || a.mode != b.mode
-        || a.size != b.size
-        || (inode && (a.inode != b.inode || a.btime_ns != b.btime_ns))
-        || (ctime && a.ctime_ns != b.ctime_ns)
-        || old.is_mount != new.is_mount
-}
-
-/// Compares a look with what is known. `None` means unchanged.
-#[inline]
-fn judge(context: &Context, slot: &Slot<'_>, stat: &Stat) -> Option<Fresh> {
-    let known = slot.stat();
-    let compare = if context.adopt { Compare::SizeMtime } else { context.compare };
-    if !compare.same(&known.fingerprint(), &stat.fingerprint()) {
-        return Some(Fresh::Modified);
-    }
-    if slot.is_racy() {
-        // An edit within the tick of the file system's clock left no trace in the fingerprint.
-        let readable = context.keeps_hashes && stat.kind == Kind::File && slot.hash().is_some();
-        return Some(if readable { Fresh::Recheck } else { Fresh::Modified });
-    }
-    if context.adopt && known != *stat {
-        return Some(Fresh::Refreshed);
-    }
-    let wants_hash = context.keeps_hashes && stat.kind == Kind::File;
-    (wants_hash && (context.full || slot.hash().is_none())).then_some(Fresh::Recheck)
 }

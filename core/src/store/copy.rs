@@ -27,8 +27,10 @@ pub(crate) struct Salvage {
     pub(crate) kept_as: PathBuf,
 }
 
-/// Copies all rows in key order, which fills pages, into a file that then takes the name.
-pub(super) fn compact(path: &Path, config: &Config, rows: &Rows) -> Result<Db> {
+/// Copies all rows in key order, which fills pages, into a file that then takes the name if it is
+/// smaller.
+pub(super) fn compact(path: &Path, config: &Config, rows: &Rows, old_bytes: u64) -> Result<Option<Db>> {
+    remove_left_over(path);
     let fresh = Fresh::new(path, config)?;
     let (temporary, store) = as_store(path, config, fresh);
     let copied = (|| {
@@ -43,7 +45,33 @@ pub(super) fn compact(path: &Path, config: &Config, rows: &Rows) -> Result<Db> {
         copy_table(rows, &txn, schema::CURSORS)?;
         txn.commit()
     })();
-    finish(path, &temporary, store, copied)
+    // Nothing to gain: the old file stays as it is.
+    let smaller = copied.and_then(|()| Ok(store.file_bytes()? < old_bytes));
+    match smaller {
+        Ok(false) => {
+            let _ = std::fs::remove_file(&temporary);
+            Ok(None)
+        }
+        smaller => finish(path, &temporary, store, smaller.map(|_| ())).map(Some),
+    }
+}
+
+/// Removes what a killed compaction left beside the state file. A file that is locked is still being
+/// written by somebody.
+fn remove_left_over(path: &Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let ours = entry
+            .file_name()
+            .as_bytes()
+            .strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.starts_with(b"-tw-"));
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if ours && is_file && std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, Store) {
@@ -169,6 +197,9 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     })?;
     salvage_table(rows, txn, schema::CURSORS, lost, |name, row| schema::decode_cursor(name, row).is_ok())?;
     // What was lost cannot be told by the journal: consumers start over from the snapshot.
+    for (_, place) in rows.cursors().unwrap_or_default() {
+        loaded.counters.seq = loaded.counters.seq.max(place);
+    }
     loaded.counters.seq += 1;
     loaded.counters.journal_floor = loaded.counters.seq;
     loaded.counters.journal_bytes = 0;

@@ -125,6 +125,7 @@ fn read_segments(
 ) -> Result<u64> {
     let table = rows.txn.open_table(schema::SEGMENTS).map_err(wrap_plain)?;
     let mut source = table.iter().map_err(wrap_plain)?;
+    let broken = Cell::new(false);
     let mut read = || -> Result<Vec<Row>> {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
         for row in source.by_ref().take(BATCH_ROWS) {
@@ -132,7 +133,7 @@ fn read_segments(
                 Ok((key, row)) => batch.push((key.value(), row.value().to_vec())),
                 // A table that breaks off is salvaged as far as it goes.
                 Err(_) if lenient => {
-                    batch.push((u64::MAX, Vec::new()));
+                    broken.set(true);
                     break;
                 }
                 Err(error) => return Err(wrap_plain(error)),
@@ -151,7 +152,7 @@ fn read_segments(
     };
     if first.len() < BATCH_ROWS {
         take(take_apart(first));
-        return Ok(lost.get());
+        return Ok(lost.get() + u64::from(broken.get()));
     }
     std::thread::scope(|scope| {
         let (rows_in, rows_out) = crossbeam_channel::bounded::<Vec<Row>>(4);
@@ -168,15 +169,16 @@ fn read_segments(
         drop((rows_out, taken_in));
         let mut batch = first;
         while !batch.is_empty() {
+            let last = broken.get();
             if rows_in.send(batch).is_err() {
                 break;
             }
             taken_out.try_iter().for_each(&mut take);
-            batch = read()?;
+            batch = if last { Vec::new() } else { read()? };
         }
         drop(rows_in);
         taken_out.iter().for_each(&mut take);
-        Ok(lost.get())
+        Ok(lost.get() + u64::from(broken.get()))
     })
 }
 
@@ -226,7 +228,14 @@ fn roots(rows: &Rows, lenient: bool, lost_rows: &mut u64) -> Result<Vec<RootReco
     let table = rows.txn.open_table(schema::ROOTS).map_err(wrap_plain)?;
     let mut out = Vec::new();
     for row in table.iter().map_err(wrap_plain)? {
-        let (id, row) = row.map_err(wrap_plain)?;
+        let (id, row) = match row {
+            Ok(row) => row,
+            Err(_) if lenient => {
+                *lost_rows += 1;
+                break;
+            }
+            Err(error) => return Err(wrap_plain(error)),
+        };
         match schema::decode_root(id.value(), row.value()) {
             Ok(root) => out.push(root),
             Err(_) if lenient => *lost_rows += 1,

@@ -165,8 +165,9 @@ impl Store {
     pub(crate) fn compact(&self) -> Result<(u64, u64)> {
         let before = self.file_bytes()?;
         let old = self.handle();
-        let fresh = copy::compact(&self.path, &self.config, &self.rows()?)?;
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        if let Some(fresh) = copy::compact(&self.path, &self.config, &self.rows()?, before)? {
+            *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        }
         drop(old);
         Ok((before, self.file_bytes()?))
     }

@@ -31,7 +31,7 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub(super) fn note(&mut self, segment: u64, bytes: usize) {
-        self.next = self.next.max(segment + 1);
+        self.next = self.next.max(segment.saturating_add(1));
         if bytes == 0 {
             self.bytes.remove(&segment);
         } else {

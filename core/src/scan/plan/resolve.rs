@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rayon::ThreadPool;
 
 use crate::entry::{Identity, Kind, Stat};
+use crate::error::ErrorKind;
 use crate::path;
 use crate::scan::content::{self, Job, Outcome};
 use crate::scan::moves::{self, Pair, Side};
@@ -350,12 +352,10 @@ impl Resolver<'_> {
                         Some(_) if same => What::Silent,
                         Some(_) if was_racy || stat != before => What::Modified,
                         Some(_) => {
-                            let shown = crate::scan::report::shown("", &job.path);
-                            let why = format!(
-                                "the content of `{shown}` changed although nothing wrote to it; restore it from a backup"
-                            );
-                            context.tally.corrupt.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                            context.tally.error(&job.path, crate::error::ErrorKind::Corrupt, why);
+                            context.tally.corrupt.fetch_add(1, Ordering::Relaxed);
+                            let why =
+                                "its content changed although nothing wrote to it; restore it from a backup";
+                            context.tally.refuse("trust", &job.path, ErrorKind::Corrupt, why);
                             What::Dropped
                         }
                     };

@@ -1,4 +1,4 @@
-//! Racy entries (design, section 4 rule 2): an entry that was changed within the tick of the file
+//! Racy entries (rule R2 in ARCHITECTURE.md): an entry that was changed within the tick of the file
 //! system's clock before it was seen could change again without a trace. Where the tick is short,
 //! waiting it out and looking once more settles the matter; what is left is marked, and the next
 //! scan looks closer.
