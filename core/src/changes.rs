@@ -22,24 +22,23 @@ pub struct Changes {
 
 impl Changes {
     pub(crate) fn since(engine: &Engine, since: u64) -> Result<Self> {
+        // A commit is in the store a moment before it is in the snapshot: nobody hears of it before
+        // it can be looked at.
+        let published = engine.load().seq();
         let rows = engine.store.rows()?;
         let counters = rows.counters()?;
+        let last = counters.seq.min(published);
         if since < counters.journal_floor {
-            return Err(Error::reset(
-                format!("the journal goes back to {}, not to {since}", counters.journal_floor),
-                counters.seq,
-            ));
+            let floor = counters.journal_floor;
+            return Err(Error::reset(format!("the journal goes back to {floor}, not to {since}"), last));
         }
         if since > counters.seq {
-            return Err(Error::reset(
-                format!("the journal has come to {}, not to {since}", counters.seq),
-                counters.seq,
-            ));
+            return Err(Error::reset(format!("the journal has come to {last}, not to {since}"), last));
         }
         Ok(Self {
             rows,
             place: (since.saturating_add(1), 0),
-            last: counters.seq,
+            last: last.max(since),
             row: Vec::new().into_iter(),
             files_only: false,
             done: false,
@@ -70,6 +69,7 @@ impl Changes {
     fn fill(&mut self) -> Result<bool> {
         let mut changes = Vec::new();
         match self.rows.journal_row(self.place, &mut changes)? {
+            Some((seq, _)) if seq > self.last => Ok(false),
             Some(next) => {
                 self.place = next;
                 self.row = changes.into_iter();

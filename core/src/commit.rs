@@ -60,7 +60,7 @@ enum Message {
 /// One change of state.
 pub(crate) enum Task {
     AddRoot(Box<RootRecord>),
-    SetRoot(Box<RootRecord>, Option<Box<Operation>>),
+    ChangeRoot(RootChange, Option<Box<Operation>>),
     RemoveRoot(u32),
     Scan(Box<ScanBatch>),
     State(Vec<StateOp>),
@@ -69,6 +69,19 @@ pub(crate) enum Task {
     Maintain,
     #[cfg(feature = "testing")]
     Panic,
+}
+
+/// A change of what is kept about a root. It is applied to the record as it is when its turn comes, so
+/// that two changes never undo each other.
+pub(crate) struct RootChange {
+    id: u32,
+    change: Box<dyn FnOnce(&mut RootRecord) + Send>,
+}
+
+impl RootChange {
+    pub(crate) fn new(id: u32, change: impl FnOnce(&mut RootRecord) + Send + 'static) -> Self {
+        Self { id, change: Box::new(change) }
+    }
 }
 
 /// The result of a scan.
@@ -347,6 +360,13 @@ impl Committer {
             let _ = reply.send(answer);
         }
     }
+}
+
+/// True when a root is looked at by other rules than before: what was found by the old ones is not
+/// applied.
+fn rules_differ(old: &RootRecord, new: &RootRecord) -> bool {
+    (&old.name, &old.path, old.identity, old.compare, old.content_hash, &old.ignore)
+        != (&new.name, &new.path, new.identity, new.compare, new.content_hash, &new.ignore)
 }
 
 /// True when the record says anything else than before, besides when it was looked at last.

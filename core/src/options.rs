@@ -212,7 +212,8 @@ pub enum Walker {
     Auto,
     /// rayon over directory descriptors: the fastest, and free of races with renames and symlinks.
     Fd,
-    /// jwalk, by path: portable, ends at paths longer than the system allows.
+    /// jwalk, by path: portable, ends at paths longer than the system allows. A directory that is
+    /// replaced by a symlink in the moment it is listed may be opened, though nothing of it is used.
     Jwalk,
 }
 

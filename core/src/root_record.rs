@@ -35,6 +35,8 @@ pub(crate) struct RootIdentity {
     pub(crate) fs_type: u64,
     /// `f_fsid` of `statfs(2)`; 0 where the file system has none.
     pub(crate) fs_id: u64,
+    /// Time of birth of the directory, nanoseconds since 1970 UTC; 0 where it is not kept.
+    pub(crate) born_ns: i64,
 }
 
 /// One row of the table of roots.

@@ -188,9 +188,9 @@ pub(crate) fn list(dir: impl AsFd, mut each: impl FnMut(&CStr, Hint) -> bool) ->
 /// By what a root is known again, and the device it lies on, from its open directory.
 pub(crate) fn identity(dir: impl AsFd) -> Result<(RootIdentity, u64), Errno> {
     let look = look_fd(dir.as_fd())?;
-    let inode = look.stat.map_or(0, |s| s.inode);
+    let (inode, born_ns) = look.stat.map_or((0, 0), |s| (s.inode, s.btime_ns));
     let fs_id = rustix::fs::fstatvfs(dir.as_fd())?.f_fsid;
-    Ok((RootIdentity { inode, fs_type: fs_type(dir)?, fs_id }, look.dev))
+    Ok((RootIdentity { inode, fs_type: fs_type(dir)?, fs_id, born_ns }, look.dev))
 }
 
 #[cfg(target_os = "linux")]

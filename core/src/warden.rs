@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Space};
 use crate::changes::{Changes, Cursor};
-use crate::commit::{Engine, Task};
-use crate::error::{Error, ErrorKind, Result};
+use crate::commit::{Engine, RootChange, Task};
+use crate::error::{Error, Result};
 use crate::journal::Token;
 use crate::operation::Operation;
 use crate::options::{Options, RootOptions, ScanOptions, VerifyOptions};
@@ -180,7 +180,8 @@ impl Warden {
     /// `NotFound` for an unknown root.
     pub fn set_root_options(&self, name: &str, options: &RootOptions) -> Result<RootInfo> {
         options.ignore.compile()?;
-        self.change_root(name, |record| {
+        let options = options.clone();
+        self.change_root(name, move |record| {
             record.compare_asked = options.compare;
             record.compare = root::compare_for(options.compare, record.identity.fs_type);
             record.content_hash = options.content_hash;
@@ -188,13 +189,13 @@ impl Warden {
         })
     }
 
-    fn change_root(&self, name: &str, change: impl FnOnce(&mut RootRecord)) -> Result<RootInfo> {
+    fn change_root(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut RootRecord) + Send + 'static,
+    ) -> Result<RootInfo> {
         let view = self.engine().root(name.as_bytes())?;
-        let mut record = (*view.record).clone();
-        change(&mut record);
-        if record != *view.record {
-            self.engine().submit(Task::SetRoot(Box::new(record), None))?;
-        }
+        self.engine().submit(Task::ChangeRoot(RootChange::new(view.record.id, change), None))?;
         self.root_info(name)
     }
 
@@ -219,15 +220,7 @@ impl Warden {
     /// `NotFound` for an unknown root, and as [`Warden::add_root`] for the directory.
     pub fn move_root(&self, name: &str, dir: impl AsRef<Path>) -> Result<RootInfo> {
         let (path, identity) = examine(dir.as_ref())?;
-        let taken = self.roots().into_iter().find(|r| r.path == path && r.name != name);
-        if let Some(other) = taken {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("that directory is the root `{}` already", escape(other.name.as_bytes())),
-            )
-            .with_path(other.name));
-        }
-        self.change_root(name, |record| {
+        self.change_root(name, move |record| {
             let same = record.identity == identity;
             record.path = path;
             record.identity = identity;

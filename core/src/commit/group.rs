@@ -15,7 +15,7 @@ use crate::snapshot::{DirEdit, DirNode, Head, Inconsistent, RootView, Tree, appl
 use crate::store::{Counters, Segments, Txn};
 use crate::testing;
 
-use super::{ATTRS_BYTES_MAX, Engine, ScanBatch, StateOp, Task};
+use super::{ATTRS_BYTES_MAX, Engine, RootChange, ScanBatch, StateOp, Task, rules_differ};
 
 /// What a group of batches changes before it is durable.
 pub(super) struct Group {
@@ -54,6 +54,11 @@ fn conflict(message: impl Into<String>) -> Refused {
     Refused::Batch(Error::new(ErrorKind::Conflict, message))
 }
 
+fn taken_by(name: &str) -> Error {
+    let message = format!("that directory is the root `{}` already", escape(name.as_bytes()));
+    Error::new(ErrorKind::AlreadyExists, message).with_path(name)
+}
+
 impl Group {
     pub(super) fn commit(self, engine: &Engine) -> Result<(Tree, Counters, Arc<Segments>)> {
         let Self { txn, mut tree, mut counters, segments } = self;
@@ -70,7 +75,7 @@ impl Group {
     pub(super) fn task(&mut self, engine: &Engine, task: Task) -> Result<Option<u64>, Refused> {
         match task {
             Task::AddRoot(record) => self.add_root(engine, *record).map(Some),
-            Task::SetRoot(record, operation) => self.set_root(engine, *record, operation).map(Some),
+            Task::ChangeRoot(change, operation) => self.change_root(engine, change, operation),
             Task::RemoveRoot(id) => self.remove_root(engine, id).map(Some),
             Task::Scan(batch) => {
                 let seq = self.scan(engine, *batch)?;
@@ -106,12 +111,7 @@ impl Group {
             return Err(Refused::Batch(error));
         }
         if let Some(other) = self.tree.roots.iter().find(|r| r.record.path == record.path) {
-            let error = Error::new(
-                ErrorKind::AlreadyExists,
-                format!("that directory is the root `{}` already", escape(other.record.name.as_bytes())),
-            )
-            .with_path(&other.record.name);
-            return Err(Refused::Batch(error));
+            return Err(Refused::Batch(taken_by(&other.record.name)));
         }
         let seq = self.next_seq();
         record.id = self.counters.next_root;
@@ -145,20 +145,28 @@ impl Group {
         found.ok_or_else(|| conflict("the root was removed meanwhile"))
     }
 
-    fn set_root(
+    fn change_root(
         &mut self,
         engine: &Engine,
-        record: RootRecord,
+        RootChange { id, change }: RootChange,
         operation: Option<Box<Operation>>,
-    ) -> Result<u64, Refused> {
-        let view = self.view(record.id)?;
+    ) -> Result<Option<u64>, Refused> {
+        let view = self.view(id)?;
+        let mut record = (*view.record).clone();
+        change(&mut record);
+        if record == *view.record && operation.is_none() {
+            return Ok(None);
+        }
+        let taken = self.tree.roots.iter().find(|r| r.record.id != id && r.record.path == record.path);
+        if let Some(other) = taken {
+            return Err(Refused::Batch(taken_by(&other.record.name)));
+        }
         let seq = self.next_seq();
         if let Some(operation) = operation {
             self.operation(engine, *operation, seq)?;
         }
-        let view = RootView { record: Arc::new(record), ..(*view).clone() };
-        self.put_view(view)?;
-        Ok(seq)
+        self.put_view(RootView { record: Arc::new(record), ..(*view).clone() })?;
+        Ok(Some(seq))
     }
 
     fn remove_root(&mut self, engine: &Engine, id: u32) -> Result<u64, Refused> {
@@ -195,6 +203,9 @@ impl Group {
         let current = self.view(batch.record.id)?;
         if !Arc::ptr_eq(&current.live, &batch.base.live) || !Arc::ptr_eq(&current.gone, &batch.base.gone) {
             return Err(conflict("the root changed while it was scanned"));
+        }
+        if rules_differ(&batch.base.record, &current.record) {
+            return Err(conflict("the options of the root changed while it was scanned"));
         }
         let seq = self.counters.seq + 1;
         Arc::<Segments>::make_mut(&mut self.segments).close_open();

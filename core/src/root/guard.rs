@@ -30,9 +30,7 @@ pub(crate) fn open(record: &RootRecord) -> Result<Guarded, String> {
     })?;
     let (identity, dev) =
         super::identity(&fd).map_err(|error| format!("`{shown}` cannot be examined: {error}"))?;
-    if !record.adopt {
-        same(record, &identity).map_err(|why| format!("`{shown}` {why}"))?;
-    }
+    same(record, &identity).map_err(|why| format!("`{shown}` {why}"))?;
     Ok(Guarded { fd, identity, dev })
 }
 
@@ -54,7 +52,8 @@ fn same(record: &RootRecord, now: &RootIdentity) -> Result<(), &'static str> {
             "lies on another file system than before; a disk may be missing, or another one mounted in its place",
         );
     }
-    if record.compare.trusts_inode() && before.inode != now.inode {
+    let reborn = before.born_ns != 0 && now.born_ns != 0 && before.born_ns != now.born_ns;
+    if record.compare.trusts_inode() && (before.inode != now.inode || reborn) {
         return Err("is another directory than before, under the same name");
     }
     Ok(())
@@ -69,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_root_is_known_by_file_system_and_inode() {
-        let identity = RootIdentity { inode: 5, fs_type: 0xEF53, fs_id: 9 };
+        let identity = RootIdentity { inode: 5, fs_type: 0xEF53, fs_id: 9, born_ns: 7 };
         let mut record = RootRecord {
             id: 1,
             name: "r".into(),
@@ -91,6 +90,10 @@ mod tests {
         assert!(same(&record, &RootIdentity { fs_type: 1, ..identity }).is_err());
         assert!(same(&record, &RootIdentity { fs_id: 8, ..identity }).is_err());
         assert!(same(&record, &RootIdentity { fs_id: 0, ..identity }).is_ok(), "no id, no opinion");
+        assert!(
+            same(&record, &RootIdentity { born_ns: 8, ..identity }).is_err(),
+            "another disk of the same kind"
+        );
         record.compare = Compare::NoInode;
         assert!(same(&record, &RootIdentity { inode: 6, ..identity }).is_ok());
     }

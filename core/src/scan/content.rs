@@ -57,7 +57,7 @@ pub(crate) fn hash_all(pool: &ThreadPool, root: &OwnedFd, jobs: &[Job], tally: &
                 |block, job| {
                     let outcome = hash_one(root, job, tally, block);
                     let files = done.fetch_add(1, order) + 1;
-                    let read = bytes.fetch_add(job.size, order) + job.size;
+                    let read = bytes.fetch_add(job.size, order).wrapping_add(job.size);
                     tally.tell(Phase::Hash, (files, read), Some(jobs.len() as u64));
                     outcome
                 },

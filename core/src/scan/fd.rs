@@ -116,6 +116,9 @@ fn visit<'s>(scope: &Scope<'s>, shared: &'s Shared<'s>, task: Task) {
     if children.is_empty() || cancelled {
         return;
     }
+    // A name that was listed twice is one directory; the first counts, as it does for its entry.
+    children.sort_by(|a, b| a.0.cmp(&b.0));
+    children.dedup_by(|again, first| again.0 == first.0);
     let held = shared.held.fetch_add(1, Ordering::Relaxed);
     let dir = Arc::new(Dir { fd, held: Arc::clone(&shared.held) });
     for (name, child) in children {

@@ -14,12 +14,13 @@ mod walk;
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::commit::{Engine, ScanBatch, Task, record_differs};
+use crate::commit::{Engine, RootChange, ScanBatch, Task, record_differs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ignore::IgnoreRules;
 use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
@@ -27,8 +28,8 @@ use crate::options::{ContentHash, Publish, ScanMode, ScanOptions, Walker};
 use crate::path::{self, escape};
 use crate::root;
 use crate::root_record::{RootRecord, RootState};
-use crate::snapshot::RootView;
-use crate::testing;
+use crate::snapshot::{DirNode, RootView};
+use crate::{sys, testing};
 
 pub use report::{CancelToken, Held, Phase, Progress, Report, ScanContext, ScanError, Timings};
 pub use verify::{Difference, DifferenceKind, VerifyReport};
@@ -39,6 +40,8 @@ use plan::Planned;
 use report::Tally;
 use walk::{Context, Found, Start, Walk};
 
+/// Times a scan is begun when the root is changed under it.
+const TRIES_MAX: u32 = 3;
 /// Directories of one batch of a progressive scan, about.
 const PROGRESSIVE_DIRS: usize = 2_000;
 
@@ -102,22 +105,37 @@ pub(crate) fn scan(
     let lock = scanner.lock(root.record.id);
     let _one_at_a_time = lock.lock().unwrap_or_else(PoisonError::into_inner);
     let threads = if options.threads == 0 { engine.options.threads } else { options.threads };
-    let run = Run {
-        engine,
-        // Again, now that no other scan of this root can change it.
-        view: engine.root(name.as_bytes())?,
-        options,
-        context,
-        pool: scanner.pool(threads)?,
-        subtree: subtree.filter(|s| !s.is_empty()),
-        started: Instant::now(),
-        start_ns: engine.options.clock.now_ns(),
-    };
-    // A panic in one scan must not take the program along; nothing was applied.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.run()));
-    result.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Io, "a thread of the scan panicked; what it found was not applied"))
-    })
+    let pool = scanner.pool(threads)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // Taken again each time: no other scan of this root can change it now, but retention and a
+        // change of its options can.
+        let view = engine.root(name.as_bytes())?;
+        let run = Run {
+            engine,
+            // A root that has never been scanned has no parts yet.
+            subtree: subtree.filter(|s| !s.is_empty() && !view.live.head.is_unread),
+            view,
+            options,
+            context,
+            pool: Arc::clone(&pool),
+            started: Instant::now(),
+            start_ns: engine.options.clock.now_ns(),
+        };
+        // A panic in one scan must not take the program along; nothing was applied.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.run()));
+        match result {
+            Ok(Err(error)) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
+                tracing::debug!(%error, tries, "the scan is repeated");
+            }
+            Ok(result) => return result,
+            Err(_) => {
+                let why = "a thread of the scan panicked; what it found was not applied";
+                return Err(Error::new(ErrorKind::Io, why));
+            }
+        }
+    }
 }
 
 impl Run<'_> {
@@ -131,7 +149,7 @@ impl Run<'_> {
         if self.is_progressive() {
             return self.progressive(report, &guarded, &context);
         }
-        let found = match self.start() {
+        let found = match self.start(&guarded) {
             Some(start) => {
                 self.walker().walk(&context, start);
                 std::mem::take(&mut *context.found.lock().unwrap_or_else(PoisonError::into_inner))
@@ -144,7 +162,8 @@ impl Run<'_> {
         if self.context.is_cancelled() {
             return Ok(self.cancelled(report));
         }
-        if let Err(reason) = root::check(&self.view.record, &guarded).and_then(|()| self.not_emptied(&report))
+        if let Err(reason) =
+            root::check(&self.view.record, &guarded).and_then(|()| self.not_emptied(&report, &context))
         {
             return self.unavailable(report, reason);
         }
@@ -158,7 +177,7 @@ impl Run<'_> {
         if let Some(held) = planned.held {
             return self.held(report, held);
         }
-        let record = self.next_record(&context, &guarded, &report);
+        let record = self.next_record(&context, &report);
         self.apply(report, planned, record, &context)
     }
 
@@ -204,8 +223,9 @@ impl Run<'_> {
     }
 
     /// Where the walk begins. A subtree begins at its parent, looking at one name alone, so that its
-    /// coming and going is seen; an unknown path begins at the nearest directory that is known.
-    fn start(&self) -> Option<Start> {
+    /// coming and going is seen; a path that is unknown, or leads through a directory that is another
+    /// one by now, begins where it is still as known.
+    fn start(&self, guarded: &root::Guarded) -> Option<Start> {
         let Some(subtree) = self.subtree else {
             return Some(Start { path: Vec::new(), node: Arc::clone(&self.view.live), only: None });
         };
@@ -213,10 +233,14 @@ impl Run<'_> {
         let mut at: Vec<u8> = Vec::new();
         let mut names = path::components(subtree).peekable();
         while let Some(name) = names.next() {
-            match node.kid(name).filter(|kid| names.peek().is_some() && !kid.head.is_unread) {
+            let below = path::join(&at, name);
+            let same = |kid: &&Arc<DirNode>| {
+                names.peek().is_some() && !kid.head.is_unread && self.is_same_dir(guarded, &below, kid)
+            };
+            match node.kid(name).filter(same) {
                 Some(kid) => {
                     node = kid;
-                    at = path::join(&at, name);
+                    at = below;
                 }
                 None => return Some(Start { path: at, node: Arc::clone(node), only: Some(name.to_vec()) }),
             }
@@ -224,10 +248,22 @@ impl Run<'_> {
         None
     }
 
+    /// True while the directory on disk is the one that is known.
+    fn is_same_dir(&self, guarded: &root::Guarded, at: &[u8], node: &DirNode) -> bool {
+        let look = sys::open_dir_below(&guarded.fd, at).and_then(sys::look_fd);
+        let record = &self.view.record;
+        let trusted = record.compare.trusts_inode() && !record.adopt && node.head.stat.inode != 0;
+        look.ok()
+            .and_then(|look| look.stat)
+            .is_some_and(|stat| !trusted || stat.inode == node.head.stat.inode)
+    }
+
     /// A root that held entries and is empty now is more likely not mounted than emptied.
-    fn not_emptied(&self, report: &Report) -> Result<(), String> {
+    fn not_emptied(&self, report: &Report, context: &Context) -> Result<(), String> {
         let known = self.view.live.totals;
-        let empty = report.dirs <= 1 && report.files == 0 && report.special == 0 && report.errors == 0;
+        let ignored = context.tally.ignored.load(Ordering::Relaxed);
+        let seen = report.files + report.special + report.errors + ignored;
+        let empty = report.dirs <= 1 && seen == 0;
         if self.subtree.is_some() || self.options.accept_missing || !empty || known.files + known.dirs == 0 {
             return Ok(());
         }
@@ -238,15 +274,16 @@ impl Run<'_> {
         ))
     }
 
-    fn next_record(&self, context: &Context, guarded: &root::Guarded, report: &Report) -> RootRecord {
+    fn next_record(&self, context: &Context, report: &Report) -> RootRecord {
         let mut record = (*self.view.record).clone();
         record.state = RootState::Ready;
         record.last_scan_ns = self.engine.options.clock.now_ns();
-        if self.subtree.is_none() && report.errors == 0 {
-            record.rules_digest = rules_digest(&record, &context.nested);
-            if record.adopt {
-                record.adopt = false;
-                record.identity = guarded.identity;
+        if self.subtree.is_none() {
+            // A part that could not be read keeps the rules from counting as applied, but not the
+            // root from being taken up: that would switch the guard's finer checks off for good.
+            record.adopt = false;
+            if report.errors == 0 {
+                record.rules_digest = rules_digest(&record, &context.nested);
             }
         }
         if self.subtree.is_some() {
@@ -322,10 +359,10 @@ impl Run<'_> {
         if self.view.record.state == state || self.engine.store.is_read_only() {
             return Ok(());
         }
-        let record = RootRecord { state, ..(*self.view.record).clone() };
         let counts = Counts { errors: report.errors, ..Counts::default() };
         let operation = self.operation(counts, status, Some(why));
-        report.seq = self.engine.submit(Task::SetRoot(Box::new(record), Some(Box::new(operation))))?;
+        let change = RootChange::new(self.view.record.id, move |record| record.state = state);
+        report.seq = self.engine.submit(Task::ChangeRoot(change, Some(Box::new(operation))))?;
         report.published = true;
         Ok(())
     }
@@ -366,7 +403,7 @@ impl Run<'_> {
         guarded: &root::Guarded,
         context: &Arc<Context>,
     ) -> Result<Report> {
-        let Some(start) = self.start() else { return Ok(report) };
+        let Some(start) = self.start(guarded) else { return Ok(report) };
         let (finished, finish) = crossbeam_channel::bounded::<()>(0);
         let walker = self.walker();
         let mut view = Arc::clone(&self.view);
@@ -404,11 +441,17 @@ impl Run<'_> {
         if let Err(reason) = root::check(&self.view.record, guarded) {
             return self.unavailable(report, reason);
         }
-        let record = self.next_record(context, guarded, &report);
+        let record = self.next_record(context, &report);
         let hash_next = record.content_hash == ContentHash::Changed;
         let status = if report.errors > 0 { OperationStatus::Partial } else { OperationStatus::Ok };
         let operation = self.operation(counts, status, None);
-        report.seq = self.engine.submit(Task::SetRoot(Box::new(record), Some(Box::new(operation))))?;
+        let change = RootChange::new(record.id, move |now| {
+            now.state = record.state;
+            now.last_scan_ns = record.last_scan_ns;
+            now.rules_digest = record.rules_digest;
+            now.adopt = record.adopt;
+        });
+        report.seq = self.engine.submit(Task::ChangeRoot(change, Some(Box::new(operation))))?;
         report.published = true;
         if hash_next {
             // Content is read in a second pass over what is known by now.

@@ -27,23 +27,27 @@ pub(crate) enum Pair {
 }
 
 /// Picks the source of one new entry, given which sources are used up.
-type Chooser<'a> = dyn Fn(&Side<'_>, &[bool]) -> Option<(usize, Pair)> + 'a;
+type Chooser<'a> = dyn FnMut(&Side<'_>, &[bool]) -> Option<(usize, Pair)> + 'a;
 
 /// Pairs `added` with `gone`. First what stayed in place, then moves that kept the name, then any
 /// other move, and last the files written anew under an old path. The order of both lists decides
 /// among several candidates, so equal input gives equal output.
 pub(crate) fn pair(gone: &[Side<'_>], added: &[Side<'_>]) -> Vec<Option<Pair>> {
-    let by_path: HashMap<&[u8], usize> = gone.iter().enumerate().map(|(i, g)| (g.path, i)).collect();
+    let mut by_path: HashMap<&[u8], usize> = HashMap::with_capacity(gone.len());
+    let mut by_name: HashMap<Identity, HashMap<&[u8], Vec<usize>>> = HashMap::new();
     let mut by_identity: HashMap<Identity, Vec<usize>> = HashMap::new();
-    for (i, side) in gone.iter().enumerate() {
+    // Backwards, so that the first candidate is the last in its list and taken from there.
+    for (i, side) in gone.iter().enumerate().rev() {
+        by_path.insert(side.path, i);
         if let Some(identity) = side.identity {
+            let names = by_name.entry(identity).or_default();
+            names.entry(path::split_last(side.path).1).or_default().push(i);
             by_identity.entry(identity).or_default().push(i);
         }
     }
     let mut used = vec![false; gone.len()];
     let mut pairs = vec![None; added.len()];
-    let candidates = |side: &Side<'_>| side.identity.and_then(|id| by_identity.get(&id));
-    let mut pass = |choose: &Chooser<'_>| {
+    let mut pass = |choose: &mut Chooser<'_>| {
         for (side, pair) in added.iter().zip(pairs.iter_mut()).filter(|(_, pair)| pair.is_none()) {
             if let Some((i, chosen)) = choose(side, &used) {
                 if let Some(slot) = used.get_mut(i) {
@@ -54,25 +58,31 @@ pub(crate) fn pair(gone: &[Side<'_>], added: &[Side<'_>]) -> Vec<Option<Pair>> {
         }
     };
     let free = |used: &[bool], i: usize| used.get(i).is_some_and(|u| !u);
-    let path_of = |i: usize| gone.get(i).map_or(&[][..], |g| g.path);
-    pass(&|side, used| {
-        let found = candidates(side)?.iter().find(|&&i| free(used, i) && path_of(i) == side.path)?;
-        Some((*found, Pair::Same(*found)))
+    // Candidates that are used up leave their list for good, so each is looked at once.
+    let next = |list: &mut Vec<usize>, used: &[bool]| {
+        while list.last().is_some_and(|&i| !free(used, i)) {
+            list.pop();
+        }
+        list.last().copied()
+    };
+    pass(&mut |side, used| {
+        let i = *by_path.get(side.path)?;
+        let same = side.identity.is_some() && gone.get(i).is_some_and(|g| g.identity == side.identity);
+        (same && free(used, i)).then_some((i, Pair::Same(i)))
     });
-    pass(&|side, used| {
-        let name = path::split_last(side.path).1;
-        let found =
-            candidates(side)?.iter().find(|&&i| free(used, i) && path::split_last(path_of(i)).1 == name)?;
-        Some((*found, Pair::Moved(*found)))
+    pass(&mut |side, used| {
+        let names = by_name.get_mut(&side.identity?)?;
+        let i = next(names.get_mut(path::split_last(side.path).1)?, used)?;
+        Some((i, Pair::Moved(i)))
     });
-    pass(&|side, used| {
-        let found = candidates(side)?.iter().find(|&&i| free(used, i))?;
-        Some((*found, Pair::Moved(*found)))
+    pass(&mut |side, used| {
+        let i = next(by_identity.get_mut(&side.identity?)?, used)?;
+        Some((i, Pair::Moved(i)))
     });
-    pass(&|side, used| {
-        let found = *by_path.get(side.path)?;
-        let same_kind = gone.get(found).is_some_and(|g| g.kind == side.kind);
-        (free(used, found) && same_kind).then_some((found, Pair::InPlace(found)))
+    pass(&mut |side, used| {
+        let i = *by_path.get(side.path)?;
+        let same_kind = gone.get(i).is_some_and(|g| g.kind == side.kind);
+        (free(used, i) && same_kind).then_some((i, Pair::InPlace(i)))
     });
     pairs
 }

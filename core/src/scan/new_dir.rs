@@ -33,7 +33,9 @@ impl NewEntries {
         let names = &self.names;
         let name =
             |entry: &NewEntry| names.get(entry.name.0 as usize..entry.name.1 as usize).unwrap_or_default();
-        self.items.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        // Some file systems list a name twice when the directory changes meanwhile: the first counts.
+        self.items.sort_unstable_by(|a, b| name(a).cmp(name(b)).then(a.name.0.cmp(&b.name.0)));
+        self.items.dedup_by(|again, first| name(again) == name(first));
         let first = ids(self.items.len() as u64);
         let refs: Vec<RecordRef<'_>> = self
             .items

@@ -285,7 +285,11 @@ pub(crate) struct Tally {
     pub(crate) special: AtomicU64,
     pub(crate) unchanged: AtomicU64,
     pub(crate) corrupt: AtomicU64,
+    /// Names left out by ignore rules or because another root owns them.
+    pub(crate) ignored: AtomicU64,
     errors: AtomicU64,
+    /// Every path of which something remained unknown; `kept` holds only the first.
+    blind: Mutex<Vec<Vec<u8>>>,
     kept: Mutex<Vec<ScanError>>,
     told: Mutex<(Instant, Instant, Phase)>,
 }
@@ -303,6 +307,8 @@ impl Tally {
             special: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             corrupt: AtomicU64::new(0),
+            ignored: AtomicU64::new(0),
+            blind: Mutex::default(),
             errors: AtomicU64::new(0),
             kept: Mutex::default(),
             told: Mutex::new((now, now, Phase::Walk)),
@@ -315,6 +321,7 @@ impl Tally {
 
     pub(crate) fn error(&self, path: &[u8], kind: ErrorKind, message: String) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_vec());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < ERRORS_KEPT {
             let path = crate::path::join(self.root.as_bytes(), path);
@@ -333,6 +340,13 @@ impl Tally {
         let io = std::io::Error::from(error);
         let error = Error::io(doing, crate::path::join(self.root.as_bytes(), path), io);
         self.error(path, error.kind(), error.message().to_owned());
+    }
+
+    /// Paths of which something remained unknown, in path order.
+    pub(crate) fn blind(&self) -> Vec<Vec<u8>> {
+        let mut paths = self.blind.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        paths.sort_by(|a, b| crate::path::compare(a, b));
+        paths
     }
 
     pub(crate) fn error_count(&self) -> u64 {

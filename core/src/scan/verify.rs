@@ -1,6 +1,7 @@
 //! Verify: the disk against the state, changing neither. It is a scan whose plan is read instead of
 //! applied.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::commit::Engine;
@@ -165,13 +166,24 @@ fn compare(view: &RootView, dir: Found, out: &mut Vec<Difference>) {
     let mut push = |name: &[u8], what| out.push(Difference { path: path::join(&dir.path, name), what });
     match dir.content {
         Content::New(pages) => {
+            // Another directory in the place of a known one: what it shares with that is changed.
+            let known = view.live.descend(&dir.path);
+            let mut listed = HashSet::new();
             for slot in pages.iter().flat_map(|page| PageView::new(page).slots()) {
-                push(slot.name(), DifferenceKind::Unknown);
+                let is_known = known.is_some_and(|node| node.find(slot.name()).is_some());
+                push(slot.name(), if is_known { DifferenceKind::Changed } else { DifferenceKind::Unknown });
+                listed.insert(slot.name());
+            }
+            for (slot, _) in known.into_iter().flat_map(|node| node.children()) {
+                if !listed.contains(slot.name()) {
+                    push(slot.name(), DifferenceKind::Missing);
+                }
             }
         }
         Content::Known { fresh, lost, .. } => {
+            let listed: HashSet<&[u8]> = fresh.iter().map(|(record, _)| &*record.name).collect();
             for name in &lost {
-                if !fresh.iter().any(|(record, _)| record.name == *name) {
+                if !listed.contains(&**name) {
                     push(name, DifferenceKind::Missing);
                 }
             }

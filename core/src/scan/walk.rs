@@ -276,8 +276,11 @@ impl Visit {
             return Seen::Nothing;
         }
         let known = self.known(name);
-        if let Some(known) = known {
-            self.mark(known.number);
+        if let Some(known) = known
+            && self.mark(known.number)
+        {
+            // Listed twice, because the directory changes meanwhile.
+            return Seen::Nothing;
         }
         if self.has_own_files && self.is_own_file(context, name) {
             return self.drop_known(known.is_some(), name);
@@ -294,7 +297,10 @@ impl Visit {
                 None => return Seen::Nothing,
             },
         };
-        if self.is_ignored(context, name, is_dir, known.is_some()) {
+        // A name that changed its kind was held against the rules as something else.
+        let was_dir = known.and_then(|known| self.slot(known)).map(|slot| slot.kind() == Kind::Dir);
+        if self.is_ignored(context, name, is_dir, was_dir == Some(is_dir)) {
+            context.tally.ignored.fetch_add(1, Ordering::Relaxed);
             return self.drop_known(known.is_some(), name);
         }
         if is_dir {
@@ -320,6 +326,12 @@ impl Visit {
     }
 
     #[inline]
+    fn slot(&self, known: Known) -> Option<Slot<'_>> {
+        let page = self.old.as_ref()?.pages.get(known.page as usize)?;
+        Some(page.view().slot(known.index as usize))
+    }
+
+    #[inline]
     fn known(&self, name: &[u8]) -> Option<Known> {
         let node = self.old.as_ref()?;
         let page = node.pages.candidate(name)?;
@@ -329,10 +341,13 @@ impl Visit {
     }
 
     #[inline]
-    fn mark(&mut self, number: u32) {
-        if let Some(word) = self.seen.get_mut(number as usize / 64) {
-            *word |= 1 << (number % 64);
-        }
+    /// Notes that a known entry was listed; true when it had been before.
+    fn mark(&mut self, number: u32) -> bool {
+        let Some(word) = self.seen.get_mut(number as usize / 64) else { return false };
+        let bit = 1 << (number % 64);
+        let before = *word & bit != 0;
+        *word |= bit;
+        before
     }
 
     fn look(&self, context: &Context, fd: impl AsFd, name: &CStr) -> Option<Look> {
@@ -411,9 +426,7 @@ impl Visit {
             }
             return;
         }
-        let page = known.and_then(|known| self.old.as_ref()?.pages.get(known.page as usize));
-        let slot = page.zip(known).map(|(page, known)| page.view().slot(known.index as usize));
-        let Some(slot) = slot else {
+        let Some(slot) = known.and_then(|known| self.slot(known)) else {
             if let Some(mut record) = self.record(context, fd, c_name, stat) {
                 record.id = context.take_ids(1);
                 self.fresh.push((record, Fresh::Added));
@@ -522,6 +535,8 @@ impl Visit {
             if nothing && self.head.is_none() {
                 return;
             }
+            self.fresh.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+            self.fresh.dedup_by(|again, first| again.0.name == first.0.name);
             Content::Known { fresh: self.fresh, lost: self.lost, ignored: self.ignored }
         };
         context.push(Found {

@@ -134,15 +134,9 @@ impl Page {
         Self { bytes, kids, place, totals }.with_kid_totals()
     }
 
-    /// The same entries with other nodes below them: only the totals below are added up again.
+    /// The same entries with other nodes below them.
     pub(crate) fn with_kids(&self, kids: Box<[Arc<DirNode>]>) -> Self {
-        let mut own = self.totals;
-        for kid in &self.kids {
-            own.files -= kid.totals.files;
-            own.bytes -= kid.totals.bytes;
-        }
-        own.dirs = 0;
-        Self { bytes: Arc::clone(&self.bytes), kids, place: self.place, totals: own }.with_kid_totals()
+        Self::new(Arc::clone(&self.bytes), kids, self.place)
     }
 
     fn with_kid_totals(mut self) -> Self {

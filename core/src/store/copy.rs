@@ -29,7 +29,12 @@ pub(crate) struct Salvage {
 
 /// Copies all rows in key order, which fills pages, into a file that then takes the name if it is
 /// smaller.
-pub(super) fn compact(path: &Path, config: &Config, rows: &Rows, old_bytes: u64) -> Result<Option<Db>> {
+pub(super) fn compact(
+    path: &Path,
+    config: &Config,
+    rows: &Rows,
+    old_bytes: u64,
+) -> Result<Option<(Db, Result<()>)>> {
     remove_left_over(path);
     let fresh = Fresh::new(path, config)?;
     let (temporary, store) = as_store(path, config, fresh);
@@ -79,14 +84,28 @@ fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, S
     (fresh.path, store)
 }
 
-fn finish(path: &Path, temporary: &create::FreshPath, store: Store, copied: Result<()>) -> Result<Db> {
-    let named = copied.and_then(|()| temporary.give_name(path, RenameFlags::empty()));
-    if let Err(error) = named {
-        let _ = std::fs::remove_file(temporary);
-        return Err(error);
-    }
+/// Gives the new file the name. Whatever fails afterwards, from then on it is the state file: the
+/// second value says whether the name is durable.
+fn finish(
+    path: &Path,
+    temporary: &create::FreshPath,
+    store: Store,
+    copied: Result<()>,
+) -> Result<(Db, Result<()>)> {
+    let parent = copied.and_then(|()| create::open_parent(path));
+    let named = parent.and_then(|parent| Ok((temporary.give_name(path, RenameFlags::empty())?, parent)));
+    let (named, parent) = match named {
+        Ok(named) => named,
+        Err(error) => {
+            let _ = std::fs::remove_file(temporary);
+            return Err(error);
+        }
+    };
     let db = store.db.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Arc::into_inner(db).ok_or_else(|| Error::new(ErrorKind::Io, "the new state file is in use"))
+    match Arc::into_inner(db) {
+        Some(db) if named => Ok((db, create::sync(&parent))),
+        _ => Err(Error::new(ErrorKind::Io, "the new state file could not take its name")),
+    }
 }
 
 fn copy_table<K: redb::Key, V: redb::Value>(
@@ -111,19 +130,38 @@ fn salvage_table<K: redb::Key, V: redb::Value>(
     lost: &mut u64,
     keep: impl Fn(&K::SelfType<'_>, &V::SelfType<'_>) -> bool,
 ) -> Result<u64> {
+    // A damaged page may make redb panic in the middle of a table; what came before it is kept.
+    let mut kept = 0;
+    let copied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        salvage_rows_of(rows, txn, table, lost, &keep, &mut kept)
+    }));
+    match copied {
+        Ok(result) => result?,
+        Err(_) => *lost += 1,
+    }
+    Ok(kept)
+}
+
+fn salvage_rows_of<K: redb::Key, V: redb::Value>(
+    rows: &Rows,
+    txn: &Txn,
+    table: TableDefinition<'_, K, V>,
+    lost: &mut u64,
+    keep: &impl Fn(&K::SelfType<'_>, &V::SelfType<'_>) -> bool,
+    kept: &mut u64,
+) -> Result<()> {
     let mut to = txn.raw().open_table(table).map_err(wrap_plain)?;
     let from = match rows.txn.open_table(table) {
         Ok(from) => from,
         Err(_) => {
             *lost += 1;
-            return Ok(0);
+            return Ok(());
         }
     };
     let Ok(iter) = from.iter() else {
         *lost += 1;
-        return Ok(0);
+        return Ok(());
     };
-    let mut kept = 0;
     for row in iter {
         let Ok((key, value)) = row else {
             *lost += 1;
@@ -131,12 +169,12 @@ fn salvage_table<K: redb::Key, V: redb::Value>(
         };
         if keep(&key.value(), &value.value()) {
             to.insert(key.value(), value.value()).map_err(wrap_plain)?;
-            kept += 1;
+            *kept += 1;
         } else {
             *lost += 1;
         }
     }
-    Ok(kept)
+    Ok(())
 }
 
 pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
@@ -172,8 +210,8 @@ pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
             Error::io("keep the damaged state file as", salvage.kept_as.as_os_str().as_bytes(), e.into())
         })
     });
-    finish(path, &temporary, store, written)?;
-    Ok(salvage)
+    let (_, durable) = finish(path, &temporary, store, written)?;
+    durable.map(|()| salvage)
 }
 
 fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {

@@ -188,8 +188,12 @@ fn create(path: &Path, config: &Config) -> Result<Option<Db>> {
         let _ = std::fs::remove_file(&fresh.path);
         return Err(error);
     }
-    let named = fresh.path.give_name(path, RenameFlags::NOREPLACE)?;
-    Ok(named.then_some(db))
+    let parent = open_parent(path)?;
+    if !fresh.path.give_name(path, RenameFlags::NOREPLACE)? {
+        return Ok(None);
+    }
+    sync(&parent)?;
+    Ok(Some(db))
 }
 
 /// A file on its way to replace, or become, the state file.
@@ -245,8 +249,11 @@ impl Fresh {
 }
 
 impl FreshPath {
-    /// Renames the file and makes the new name durable. False when `flags` forbid replacing and
+    /// Renames the file. False when `flags` forbid replacing and
     /// the name is taken.
+    ///
+    /// The name is durable only after [`sync`] of the parent; that may fail when there is no way
+    /// back, so it is the caller's to do.
     pub(super) fn give_name(&self, path: &Path, flags: RenameFlags) -> Result<bool> {
         let bytes = path.as_os_str().as_bytes();
         let renamed = match rustix::fs::renameat_with(CWD, &self.0, CWD, path, flags) {
@@ -257,7 +264,7 @@ impl FreshPath {
             other => other,
         };
         match renamed {
-            Ok(()) => sync_parent(path).map(|()| true),
+            Ok(()) => Ok(true),
             Err(rustix::io::Errno::EXIST) => {
                 let _ = std::fs::remove_file(&self.0);
                 Ok(false)
@@ -270,11 +277,18 @@ impl FreshPath {
     }
 }
 
-pub(super) fn sync_parent(path: &Path) -> Result<()> {
+/// Opens the directory of the state file, to be synced once a name in it has changed.
+pub(super) fn open_parent(path: &Path) -> Result<File> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|e| Error::io("make durable the directory", parent.as_os_str().as_bytes(), e))
+    File::open(parent).map_err(|e| Error::io("open the directory", parent.as_os_str().as_bytes(), e))
+}
+
+/// Makes the names in a directory durable. Some file systems have nothing to sync there and say so.
+pub(super) fn sync(parent: &File) -> Result<()> {
+    match parent.sync_all() {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => Ok(()),
+        result => result.map_err(|e| Error::io("make durable the directory of", b"the state file", e)),
+    }
 }
 
 /// 128 random bits from the kernel.

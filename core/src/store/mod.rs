@@ -165,8 +165,11 @@ impl Store {
     pub(crate) fn compact(&self) -> Result<(u64, u64)> {
         let before = self.file_bytes()?;
         let old = self.handle();
-        if let Some(fresh) = copy::compact(&self.path, &self.config, &self.rows()?, before)? {
+        let fresh = guard(&self.path, || copy::compact(&self.path, &self.config, &self.rows()?, before))?;
+        if let Some((fresh, durable)) = fresh {
+            // The name leads to the new file already: there is no way back, whatever follows.
             *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            durable?;
         }
         drop(old);
         Ok((before, self.file_bytes()?))

@@ -103,6 +103,7 @@ pub(super) fn encode_root(root: &RootRecord) -> Vec<u8> {
     out.put_u64(root.identity.inode);
     out.put_u64(root.identity.fs_type);
     out.put_u64(root.identity.fs_id);
+    out.put_i64(root.identity.born_ns);
     out.push(root.compare_asked as u8);
     out.push(root.compare as u8);
     out.push(root.content_hash as u8);
@@ -135,7 +136,8 @@ pub(super) fn decode_root(id: u32, row: &[u8]) -> Result<RootRecord, Malformed> 
     let mut take = Take(unseal(u64::from(id), row)?);
     let name = take.string()?;
     let path = std::ffi::OsString::from_vec(take.bytes()?.to_vec()).into();
-    let identity = RootIdentity { inode: take.u64()?, fs_type: take.u64()?, fs_id: take.u64()? };
+    let identity =
+        RootIdentity { inode: take.u64()?, fs_type: take.u64()?, fs_id: take.u64()?, born_ns: take.i64()? };
     let compare_asked = Compare::from_code(take.u8()?).ok_or(Malformed)?;
     let compare = Compare::from_code(take.u8()?).ok_or(Malformed)?;
     let content_hash = match take.u8()? {
@@ -279,7 +281,7 @@ mod tests {
                 id: 4,
                 name: "music".into(),
                 path: "/srv/\u{fc}".into(),
-                identity: RootIdentity { inode: 1, fs_type: 2, fs_id: 3 },
+                identity: RootIdentity { inode: 1, fs_type: 2, fs_id: 3, born_ns: 4 },
                 compare_asked: Compare::Auto,
                 compare: Compare::Full,
                 content_hash: ContentHash::Changed,

@@ -29,8 +29,8 @@ pub(super) struct Resolver<'a> {
     pub(super) context: &'a Context,
     pub(super) dirs: Vec<Dir>,
     pub(super) lost: Vec<Lost>,
-    /// Tombstones that are back, with their kind.
-    pub(super) revived: Vec<(Vec<u8>, Kind)>,
+    /// Tombstones that are back, with their kind and id.
+    pub(super) revived: Vec<(Vec<u8>, Kind, u64)>,
     pub(super) unchanged: i64,
     /// New directories by path.
     new_dirs: HashMap<Vec<u8>, usize>,
@@ -43,6 +43,7 @@ pub(super) fn plan(
     pool: &ThreadPool,
     now_ns: i64,
 ) -> Result<Planned, Cancelled> {
+    let found = proven(context, found);
     let mut replaced = Vec::new();
     let dirs = found.into_iter().map(|f| unpack(f, &mut replaced)).collect();
     let mut resolver = Resolver {
@@ -64,37 +65,97 @@ pub(super) fn plan(
     Ok(write::plan(resolver, now_ns))
 }
 
+/// Leaves out every directory that took the place of another one of which something remains unknown:
+/// a part that could not be read, or a file system that was mounted below. What stood there keeps its
+/// last state, for nobody can say what of it is gone (rule R4 in ARCHITECTURE.md).
+fn proven(context: &Context, found: Vec<Found>) -> Vec<Found> {
+    let blind = context.tally.blind();
+    let is_blind = |at: &[u8]| {
+        let from = blind.partition_point(|b| path::compare(b, at).is_lt());
+        blind.get(from).is_some_and(|b| path::is_within(b, at))
+    };
+    let mut doubtful: Vec<Vec<u8>> = Vec::new();
+    for dir in &found {
+        let Some(node) = &dir.replaced else { continue };
+        let lost_mount = !context.accept_missing && holds_mount(node);
+        if lost_mount {
+            let why = "it is another directory now, and a file system was mounted below the old one";
+            context.tally.refuse("trust", &dir.path, ErrorKind::Unavailable, why);
+        }
+        if lost_mount || is_blind(&dir.path) {
+            doubtful.push(dir.path.clone());
+        }
+    }
+    if doubtful.is_empty() {
+        return found;
+    }
+    // Both in path order: a doubtful directory is followed by all that was found below it.
+    let within = |at: &[u8]| {
+        let after = doubtful.partition_point(|d| path::compare(d, at).is_le());
+        doubtful.get(..after).unwrap_or_default().iter().rev().any(|d| path::is_within(at, d))
+    };
+    found.into_iter().filter(|dir| !within(&dir.path)).collect()
+}
+
+/// True when a file system is mounted somewhere below a directory.
+fn holds_mount(node: &Arc<DirNode>) -> bool {
+    let mut pending = vec![node];
+    while let Some(node) = pending.pop() {
+        for kid in node.pages.iter().flat_map(|page| page.kids.iter()) {
+            if kid.head.is_mount {
+                return true;
+            }
+            pending.push(kid);
+        }
+    }
+    false
+}
+
 impl Resolver<'_> {
     /// Every entry that is no longer where it was: lost names with all that lay below them, and
     /// directories that gave way to another one of the same name.
     fn collect_lost(&mut self, replaced: &[(Vec<u8>, Arc<DirNode>)]) {
         let mut lost = Vec::new();
-        for dir in self.dirs.iter().filter(|dir| !dir.lost.is_empty()) {
+        let context = self.context;
+        for dir in self.dirs.iter_mut().filter(|dir| !dir.lost.is_empty()) {
             let Some(node) = self.view.live.descend(&dir.path) else { continue };
-            for name in &dir.lost {
-                let Some((page, index)) = node.find(name) else { continue };
-                let slot = page.view().slot(index);
-                flatten(path::join(&dir.path, name), slot, page.kid(index), &mut lost);
-            }
+            let path = &dir.path;
+            dir.lost.retain(|name| {
+                let Some((page, index)) = node.find(name) else { return true };
+                let at = path::join(path, name);
+                if !context.accept_missing && page.kid(index).is_some_and(holds_mount) {
+                    let why = "it is gone, and a file system was mounted below it; what is known is kept";
+                    context.tally.refuse("trust", &at, ErrorKind::Unavailable, why);
+                    return false;
+                }
+                flatten(at, page.view().slot(index), page.kid(index), &mut lost);
+                true
+            });
         }
+        let mut places: HashMap<Vec<u8>, usize> =
+            self.dirs.iter().enumerate().map(|(i, dir)| (dir.path.clone(), i)).collect();
         for (at, node) in replaced {
             let (parent, name) = path::split_last(at);
             let slot = self.view.live.descend(parent).and_then(|p| p.find(name));
             if let Some((page, index)) = slot {
                 flatten(at.clone(), page.view().slot(index), Some(node), &mut lost);
             }
-            let id = self.dirs.iter().find(|d| d.path == *at).and_then(|d| d.head).map_or(0, |h| h.node);
+            let head = places.get(at).and_then(|&i| self.dirs.get(i)).and_then(|dir| dir.head);
+            let id = head.map_or(0, |head| head.node);
             let stub = Item { record: Record::stub(name, id), what: What::Added, old_hash: None };
-            match self.dirs.iter_mut().find(|d| d.path == parent) {
-                Some(dir) => dir.items.push(stub),
-                None => self.dirs.push(Dir {
+            let place = *places.entry(parent.to_vec()).or_insert_with(|| {
+                self.dirs.push(Dir {
                     path: parent.to_vec(),
                     head: None,
                     is_new: false,
-                    items: vec![stub],
+                    items: Vec::new(),
                     lost: Vec::new(),
                     ignored: Vec::new(),
-                }),
+                });
+                self.dirs.len() - 1
+            });
+            if let Some(dir) = self.dirs.get_mut(place) {
+                dir.items.push(stub);
             }
         }
         self.lost = lost;
@@ -237,7 +298,7 @@ impl Resolver<'_> {
 
     /// New entries that are tombstones come back to life: under the same path, or elsewhere.
     fn revive(&mut self, adds: &[(usize, usize)]) {
-        if self.view.gone.pages.len() == 0 {
+        if self.view.gone.pages.len() == 0 || adds.is_empty() {
             return;
         }
         let mut tombstones = tombstones(&self.view.gone);
@@ -269,7 +330,7 @@ impl Resolver<'_> {
                 tombstone.used = true;
                 let record = tombstone.record.clone();
                 let from = tombstone.path.clone();
-                self.revived.push((from.clone(), record.stat.kind));
+                self.revived.push((from.clone(), record.stat.kind, record.id));
                 self.take_over(at, &path, &record, (pass == 1).then_some(from));
             }
         }

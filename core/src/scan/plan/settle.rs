@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::path;
-use crate::scan::walk::{Content, Context, Found};
+use crate::scan::walk::{Content, Context, Found, Fresh};
 use crate::snapshot::{PageView, Record, Slot, pack};
 use crate::sys;
 
@@ -33,7 +33,8 @@ pub(super) fn settle(context: &Context, found: &mut [Found]) {
                 *pages = pack(&records, 0);
             }
             Content::Known { fresh, .. } => {
-                for (record, _) in fresh {
+                // What is to be taken up silently stays as it was compared.
+                for (record, _) in fresh.iter_mut().filter(|(_, fresh)| *fresh != Fresh::Refreshed) {
                     look_again(context, &dir.path, record);
                 }
             }
@@ -47,11 +48,15 @@ fn look_again(context: &Context, dir: &[u8], record: &mut Record) {
     }
     let look = sys::open_dir_below(&context.root_fd, dir).and_then(|dir| {
         let name = sys::c_name(&record.name)?;
-        sys::look_at(dir, &name)
+        let stat = sys::look_at(&dir, &name)?.stat;
+        // A link that was replaced meanwhile has another target, too.
+        let target = record.target.is_some().then(|| sys::read_link_at(&dir, &name)).transpose()?;
+        Ok((stat, target))
     });
     // Gone or unreadable by now: the next scan sees what it is.
-    let Some(stat) = look.ok().and_then(|look| look.stat) else { return };
+    let Ok((Some(stat), target)) = look else { return };
     if stat.kind == record.stat.kind {
+        record.target = target.map(Into::into);
         record.stat = stat;
         record.racy = context.is_racy(&stat, context.clock.now_ns());
     } else {

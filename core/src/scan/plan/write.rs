@@ -27,7 +27,7 @@ pub(super) fn plan(resolver: Resolver<'_>, now_ns: i64) -> Planned {
         return planned;
     }
     let mut tombstones = Tombstones::new(&view.gone, &context.ids);
-    for (at, kind) in &revived {
+    for (at, kind, _) in &revived {
         if *kind == Kind::Dir { tombstones.remove_dir(at) } else { tombstones.remove(at) }
     }
     let mut drafts = Vec::new();
@@ -42,7 +42,9 @@ pub(super) fn plan(resolver: Resolver<'_>, now_ns: i64) -> Planned {
         announce(name, &dir, &mut drafts);
         planned.live.extend(edit(dir));
     }
-    planned.forgotten_ids.extend(tombstones.displaced.iter().copied());
+    // A tombstone that had to make room may belong to a file that is back under another path.
+    let back: HashSet<u64> = revived.iter().map(|(_, _, id)| *id).collect();
+    planned.forgotten_ids.extend(tombstones.displaced.iter().filter(|id| !back.contains(id)));
     planned.gone = tombstones.finish();
     planned.counts = count(&drafts);
     for draft in in_order(drafts) {
