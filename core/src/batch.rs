@@ -4,6 +4,7 @@
 use crate::commit::{StateOp, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::{self, escape};
+use crate::store::Rows;
 use crate::warden::Warden;
 
 /// Bytes of a key at most.
@@ -38,7 +39,7 @@ impl Space {
     /// `InvalidArgument` or `TooLarge` for the key, and what the store says.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         check_key(key.as_ref())?;
-        self.warden.engine().store.rows()?.space_get(&self.name, key.as_ref())
+        self.warden.engine().store.read(|rows| rows.space_get(&self.name, key.as_ref()))
     }
 
     /// Puts a value; durable on return. Returns the seq of its commit.
@@ -98,7 +99,8 @@ impl Space {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.warden.engine().store.rows()?.space_range(&self.name, prefix.as_ref(), after, limit)
+        let read = |rows: &Rows| rows.space_range(&self.name, prefix.as_ref(), after, limit);
+        self.warden.engine().store.read(read)
     }
 }
 

@@ -26,7 +26,7 @@ impl Changes {
         // it can be looked at.
         let published = engine.load().seq();
         let rows = engine.store.rows()?;
-        let counters = rows.counters()?;
+        let counters = rows.guarded(Rows::counters)?;
         let last = counters.seq.min(published);
         if since < counters.journal_floor {
             let floor = counters.journal_floor;
@@ -68,7 +68,7 @@ impl Changes {
     /// Reads the next row; false at the end.
     fn fill(&mut self) -> Result<bool> {
         let mut changes = Vec::new();
-        match self.rows.journal_row(self.place, &mut changes)? {
+        match self.rows.guarded(|rows| rows.journal_row(self.place, &mut changes))? {
             Some((seq, _)) if seq > self.last => Ok(false),
             Some(next) => {
                 self.place = next;
@@ -132,7 +132,7 @@ impl Cursor {
     ///
     /// What the store says.
     pub fn position(&self) -> Result<u64> {
-        Ok(self.warden.engine().store.rows()?.cursor(&self.name)?.unwrap_or(0))
+        Ok(self.warden.engine().store.read(|rows| rows.cursor(&self.name))?.unwrap_or(0))
     }
 
     /// Reads the changes after the cursor: whole commits, until there are at least `changes_max`

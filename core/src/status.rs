@@ -111,8 +111,7 @@ pub(crate) fn root_info(view: &RootView) -> RootInfo {
 pub(crate) fn status(engine: &Engine) -> Result<Status> {
     let shared = engine.load();
     let roots = shared.tree().map(|tree| tree.roots.as_slice()).unwrap_or_default();
-    let rows = engine.store.rows()?;
-    let counters = rows.counters()?;
+    let (counters, cursors) = engine.store.read(|rows| Ok((rows.counters()?, rows.cursors()?)))?;
     let mut totals = Totals::default();
     for view in roots {
         totals.add(view.live.totals);
@@ -129,7 +128,7 @@ pub(crate) fn status(engine: &Engine) -> Result<Status> {
         totals,
         missing: roots.iter().map(|view| view.gone.totals.files).sum(),
         durability: engine.options.durability,
-        cursors: rows.cursors()?,
+        cursors,
     })
 }
 
@@ -141,7 +140,9 @@ pub(crate) fn explain(engine: &Engine, address: &[u8]) -> Result<Explanation> {
     let missing = snapshot.get_missing(address).map(|e| e.to_entry());
     let id = entry.as_ref().or(missing.as_ref()).map(|e| e.id);
     let attrs = match id {
-        Some(id) => engine.store.rows()?.attrs(id)?.into_iter().map(|(k, v)| (k, v.len() as u64)).collect(),
+        Some(id) => {
+            engine.store.read(|rows| rows.attrs(id))?.into_iter().map(|(k, v)| (k, v.len() as u64)).collect()
+        }
         None => Vec::new(),
     };
     let mut told = Explanation {

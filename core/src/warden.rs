@@ -18,7 +18,7 @@ use crate::root_record::{RootIdentity, RootInfo, RootRecord, RootState};
 use crate::scan::{self, Report, ScanContext, Scanner, VerifyReport};
 use crate::snapshot::Snapshot;
 use crate::status::{self, Explanation, Status};
-use crate::store::{Config, Faults, Store};
+use crate::store::{Config, Faults, Rows, Store};
 use crate::sys::{self, Errno};
 
 /// An open state file: roots, scans, snapshots, the journal, and the program's own state.
@@ -350,7 +350,7 @@ impl Warden {
     ///
     /// What the store says.
     pub fn cursors(&self) -> Result<Vec<(String, u64)>> {
-        self.engine().store.rows()?.cursors()
+        self.engine().store.read(Rows::cursors)
     }
 
     /// Returns the attributes of an entry, there or missing.
@@ -364,7 +364,7 @@ impl Warden {
         let snapshot = self.snapshot();
         let entry = snapshot.get(address).or_else(|| snapshot.get_missing(address));
         let id = entry.map(|e| e.id()).ok_or_else(|| status::unknown_entry(address))?;
-        self.engine().store.rows()?.attrs(id)
+        self.engine().store.read(|rows| rows.attrs(id))
     }
 
     /// Sets attributes of an entry, or removes those given as `None`. They follow the entry when it
@@ -418,7 +418,7 @@ impl Warden {
     ///
     /// What the store says.
     pub fn history(&self, limit: usize) -> Result<Vec<Operation>> {
-        self.engine().store.rows()?.operations(limit)
+        self.engine().store.read(|rows| rows.operations(limit))
     }
 
     /// Tells all that is known about one address, and why.

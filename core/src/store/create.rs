@@ -141,7 +141,7 @@ fn open_existing(path: &Path, file: File, config: &Config) -> Result<Db> {
         }?;
         drop(table);
         drop(txn);
-        Ok(Db { redb: db, disk: Arc::clone(&disk) })
+        Ok(Db::new(db, Arc::clone(&disk)))
     })
 }
 
@@ -236,7 +236,7 @@ impl Fresh {
             let disk = lock.map_err(|e| Error::io("lock", &bytes, e))?.ok_or_else(|| busy(path))?;
             disk.arm().map_err(|e| Error::io("write", &bytes, e))?;
             let redb = database(path, &disk, config.cache_bytes)?;
-            Ok(Db { redb, disk })
+            Ok(Db::new(redb, disk))
         })();
         match made {
             Ok(db) => Ok(Self { path: FreshPath(temporary), db }),

@@ -75,8 +75,29 @@ impl Config {
 /// An open database with the lock it holds.
 #[derive(Debug)]
 struct Db {
-    redb: redb::Database,
+    /// Always there; taken when it is closed.
+    redb: Option<redb::Database>,
     disk: Arc<Disk>,
+}
+
+impl Db {
+    fn new(redb: redb::Database, disk: Arc<Disk>) -> Self {
+        Self { redb: Some(redb), disk }
+    }
+
+    fn redb(&self) -> Result<&redb::Database> {
+        self.redb.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed, "the state file is closed"))
+    }
+}
+
+/// Closing a database whose pages are damaged, or in which a thread has panicked, may panic in turn.
+impl Drop for Db {
+    fn drop(&mut self) {
+        let redb = self.redb.take();
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(redb))).is_err() {
+            tracing::error!("the state file could not be closed in order");
+        }
+    }
 }
 
 /// The open state file.
@@ -91,6 +112,7 @@ pub(crate) struct Store {
 /// A consistent view of the rows, independent of the writer.
 pub(crate) struct Rows {
     txn: redb::ReadTransaction,
+    path: PathBuf,
     db: Arc<Db>,
 }
 
@@ -133,10 +155,20 @@ impl Store {
         }
     }
 
+    /// Reads rows. A damaged page makes redb panic; that must not reach the caller's thread.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Rows) -> Result<T>) -> Result<T> {
+        guard(&self.path, || work(&self.begin_rows()?))
+    }
+
+    /// A view to read from for as long as it is kept; see [`Rows::guarded`].
     pub(crate) fn rows(&self) -> Result<Rows> {
+        guard(&self.path, || self.begin_rows())
+    }
+
+    fn begin_rows(&self) -> Result<Rows> {
         let db = self.handle();
-        let txn = db.redb.begin_read().map_err(|e| self.failed(wrap(&self.path, e)))?;
-        Ok(Rows { txn, db })
+        let txn = db.redb()?.begin_read().map_err(|e| self.failed(wrap(&self.path, e)))?;
+        Ok(Rows { txn, path: self.path.clone(), db })
     }
 
     /// Reads everything once. A redb page that is damaged may make redb panic; that is caught here
@@ -192,6 +224,11 @@ impl Store {
 }
 
 impl Rows {
+    /// Reads from a view that is kept; a panic of the store over a damaged page becomes an error.
+    pub(crate) fn guarded<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        guard(&self.path, || work(self))
+    }
+
     fn error(&self, error: impl Into<redb::Error>) -> Error {
         wrap_plain(error)
     }

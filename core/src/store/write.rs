@@ -31,7 +31,7 @@ impl Store {
     pub(crate) fn begin(&self, durability: Durability) -> Result<Txn> {
         let db = self.handle();
         db.disk.arm().map_err(|e| self.io("write to the state file", e))?;
-        let mut txn = db.redb.begin_write().map_err(|e| self.failed(wrap(&self.path, e)))?;
+        let mut txn = db.redb()?.begin_write().map_err(|e| self.failed(wrap(&self.path, e)))?;
         match durability {
             // Two phases, so that file names chosen by strangers cannot forge a commit, and with
             // the allocator's state, so that a kill costs no repair (redb docs/design.md).
