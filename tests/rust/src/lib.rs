@@ -2,7 +2,7 @@
 //! reference to compare it with, and the replay of a journal.
 //!
 //! Nothing here may use the engine to find out what is true: the truth comes from `std::fs`
-//! ([`reference`]) and from what the engine itself has acknowledged.
+//! ([`mod@reference`]) and from what the engine itself has acknowledged.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
