@@ -48,6 +48,40 @@ fn assert_volume_kept(what: &str, world: &World, before: &Dump) {
     assert_eq!(world.snapshot().missing("root/vol").count(), 0, "{what}: missing without proof");
 }
 
+/// Only the mount point itself was guarded: with its parent made anew, everything below was missing.
+#[test]
+fn a_mount_point_whose_parent_was_made_anew_or_is_gone_keeps_its_entries() {
+    for walker in both_walkers() {
+        for made_anew in [true, false] {
+            let world = World::new(walker, |t| {
+                t.file("local", "1").dir("vol/deep");
+            });
+            let mut mount = match Mount::tmpfs(&world.tree.join("vol/deep"), 4) {
+                Ok(mount) => mount,
+                Err(why) => {
+                    return skip(
+                        "a_mount_point_whose_parent_was_made_anew_or_is_gone_keeps_its_entries",
+                        why,
+                    );
+                }
+            };
+            world.tree.file("vol/deep/x", "3");
+            world.settle();
+            let before = dump(&world.snapshot());
+            mount.unmount();
+            world.tree.remove("vol");
+            if made_anew {
+                world.tree.dir("vol/deep");
+            }
+            let report = world.scan();
+            assert!(!report.is_clean(), "the report says nothing: {report:?}");
+            assert_volume_kept("parent made anew or gone", &world, &before);
+            let report = world.scan_as(ScanOptions::accept_missing);
+            assert_eq!((report.missing, report.errors), (1, 0), "{report:?}");
+        }
+    }
+}
+
 #[test]
 fn a_file_system_unmounted_below_a_root_keeps_its_entries() {
     for walker in both_walkers() {

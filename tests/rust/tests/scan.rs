@@ -1,4 +1,4 @@
-//! The rules of scanning (design, section 4), one sentence each, for both walkers.
+//! The rules of a scan (ARCHITECTURE.md, R1 to R12), one sentence each, for both walkers.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -1135,6 +1135,50 @@ fn a_removed_root_leaves_nothing_behind() {
 // ---------------------------------------------------------------------------------- ways of scanning
 
 #[test]
+fn nothing_behind_a_symlink_is_told_about() {
+    for walker in both_walkers() {
+        let outside = Tree::new();
+        outside.file("secret", "must not be seen");
+        let world = World::settled(walker, |t| {
+            t.file("a", "").symlink(support::bytes_of(outside.path()), "out");
+        });
+        let told = world.warden().explain("root/out/secret").unwrap();
+        assert_eq!((told.on_disk, told.verdict.as_str()), (None, "unknown"), "{:?}", told.reasons);
+        world.scan_target("root/out/secret", |o| o);
+        world.expect_ls("a symlink is an end", &["a", "out"]);
+    }
+}
+
+/// A directory and a symlink to a place outside take turns under one name while scans run: whatever
+/// moment the walk hits, nothing of the outside is ever an entry.
+#[test]
+fn a_directory_that_becomes_a_symlink_under_the_walk_leads_nowhere() {
+    for walker in both_walkers() {
+        let outside = Tree::new();
+        outside.file("secret", "must not be seen");
+        let world = World::new(walker, |t| {
+            t.file("d/inside", "").symlink(support::bytes_of(outside.path()), "link").file("anchor", "");
+        });
+        let stop = CancelToken::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.is_cancelled() {
+                    world.tree.swap("d", "link");
+                }
+            });
+            for _ in 0..150 {
+                let options = ScanOptions::default().walker(walker).accept_missing();
+                world.warden().scan_with(&options, &ScanContext::default()).unwrap();
+                let snapshot = world.snapshot();
+                let seen = file_names(&snapshot, "");
+                assert!(seen.iter().all(|path| !path.ends_with("secret")), "{seen:?}");
+            }
+            stop.cancel();
+        });
+    }
+}
+
+#[test]
 fn a_subtree_scan_looks_at_its_subtree_alone() {
     for walker in both_walkers() {
         let world = World::settled(walker, |t| {
@@ -1160,6 +1204,58 @@ fn a_subtree_scan_proves_only_what_is_below_it_missing() {
         world.scan_target("root/x", |o| o);
         assert_lines("below x", &["missing x/a"], &world.changes_since(seq));
         world.expect_news("the rest", &["missing y/c"]);
+    }
+}
+
+/// A subtree scan of a root without a first scan was refused as a conflict, every time.
+#[test]
+fn a_subtree_of_a_root_that_was_never_scanned_is_found() {
+    for walker in both_walkers() {
+        let world = World::new(walker, |t| {
+            t.file("x/a", "").file("y/b", "");
+        });
+        assert!(world.scan_target("root/x", |o| o).is_clean());
+        world.expect_ls("a first scan is a whole one", &["x/a", "y/b"]);
+        world.assert_true("a first scan by its part");
+    }
+}
+
+/// A subtree below a directory that had been made anew was refused as a conflict, or kept for ever.
+#[test]
+fn a_subtree_below_a_directory_made_anew_or_gone_is_seen() {
+    for walker in both_walkers() {
+        let world = World::settled(walker, |t| {
+            t.file("a/x/one", "").file("a/y", "").file("b/x/two", "").file("c", "");
+        });
+        world.tree.remove("a").file("a/x/other", "").remove("b");
+        assert!(world.scan_target("root/a/x", |o| o).is_clean());
+        assert!(world.scan_target("root/b/x", |o| o).is_clean());
+        let snapshot = world.snapshot();
+        assert!(snapshot.contains("root/a/x/other"));
+        assert!(!snapshot.contains("root/a/x/one") && !snapshot.contains("root/b/x/two"));
+        assert!(world.scan().is_clean());
+        world.assert_true("subtrees below what is not there any more");
+    }
+}
+
+/// The commit of a long scan put back the options that had been in force when it began.
+#[test]
+fn options_that_change_during_a_scan_are_kept_and_applied() {
+    for walker in both_walkers() {
+        let world = World::new(walker, |t| {
+            t.file("a.tmp", "").file("b", "");
+        });
+        let warden = world.warden().clone();
+        let once = AtomicU64::new(0);
+        let context = ScanContext::default().progress(move |_| {
+            if once.fetch_add(1, Ordering::SeqCst) == 0 {
+                let rules = IgnoreRules::new(["*.tmp"]).unwrap();
+                warden.set_root_options(ROOT, &RootOptions::default().ignore(rules)).unwrap();
+            }
+        });
+        world.warden().scan_with(&ScanOptions::default().walker(walker), &context).unwrap();
+        assert_eq!(world.warden().roots()[0].ignore, ["*.tmp"]);
+        world.expect_ls("the rules that are in force now", &["b"]);
     }
 }
 
