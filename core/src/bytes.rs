@@ -36,6 +36,18 @@ impl Put for Vec<u8> {
     }
 }
 
+/// Small differences of either sign as small numbers: 0, -1, 1, -2 become 0, 1, 2, 3.
+#[inline]
+pub(crate) fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+/// The way back from [`zigzag`].
+#[inline]
+pub(crate) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
 /// A cursor over a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Take<'a>(pub(crate) &'a [u8]);

@@ -18,6 +18,8 @@ pub enum Durability {
     Durable,
     /// Visible at once, on disk with the next durable commit, `compact` or `close`. A crash loses
     /// whole commits from the end, never part of one.
+    /// The seqs of lost commits are given again: a [`crate::Token`] kept outside the state file may
+    /// then skip changes; named cursors do not.
     Relaxed,
 }
 

@@ -487,8 +487,9 @@ impl Warden {
         })
     }
 
-    /// Closes the state file for all clones: waits for commits under way, then refuses new ones.
-    /// Snapshots stay readable. Closing twice does nothing.
+    /// Ends writing for all clones: waits for commits under way, then refuses new ones. Snapshots stay
+    /// readable. The lock of the file is released when the last clone, `Space`, `Cursor` and `Changes`
+    /// is dropped. Closing twice does nothing.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@
 //!          and for `moved`: bytes root before | num shared with the path before | bytes rest
 //! ```
 
-use crate::bytes::{Malformed, Put, Take};
+use crate::bytes::{Malformed, Put, Take, unzigzag, zigzag};
 use crate::entry::Kind;
 use crate::path;
 
@@ -156,14 +156,6 @@ fn extend(previous: &mut Vec<u8>, take: &mut Take<'_>) -> Result<(), Malformed> 
 
 fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 
 use std::sync::Arc;
 
+use crate::bytes::{unzigzag, zigzag};
 use crate::entry::{Kind, Stat};
 use crate::hash::name_tag;
 
@@ -244,14 +245,6 @@ pub(crate) fn stamp(page: &mut [u8], seq: u64) {
 
 fn width(value: u64) -> u8 {
     (8 - value.leading_zeros() as u8 / 8).min(8)
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[inline]
