@@ -14,6 +14,7 @@ GROUP is one of
   snapshot  acquire, lookup, iterate, du, diff
   latency   lookups while idle, in a rescan, in a first scan
   kv        key-value get and durable put against bare redb
+  live      watching: latency, set-up, sync, memory, bursts, lost events; watchman, watchfiles
   tree      builds the tree and stops
 
   --files N        files in the tree (default 1000000)
@@ -37,6 +38,8 @@ pub(crate) enum Request {
         db: PathBuf,
         dir: PathBuf,
         threads: usize,
+        /// What it means is the task's own affair.
+        count: u64,
     },
     Measure(Settings),
 }
@@ -58,6 +61,7 @@ pub(crate) enum Group {
     Snapshot,
     Latency,
     Kv,
+    Live,
     Tree,
 }
 
@@ -70,6 +74,7 @@ impl Group {
             "snapshot" => Group::Snapshot,
             "latency" => Group::Latency,
             "kv" => Group::Kv,
+            "live" => Group::Live,
             "tree" => Group::Tree,
             _ => return None,
         })
@@ -113,11 +118,12 @@ pub(crate) fn parse(words: &[String]) -> Result<Request> {
 }
 
 fn child(words: &[String]) -> Result<Request> {
-    let [_, task, db, dir, threads] = words else {
-        return Err("`child` takes TASK DB DIR THREADS; it is for the harness itself".into());
+    let [_, task, db, dir, threads, count] = words else {
+        return Err("`child` takes TASK DB DIR THREADS COUNT; it is for the harness itself".into());
     };
     let threads = number("THREADS", Some(threads), 1, 256)? as usize;
-    Ok(Request::Child { task: task.clone(), db: db.into(), dir: dir.into(), threads })
+    let count = number("COUNT", Some(count), 0, u64::MAX)?;
+    Ok(Request::Child { task: task.clone(), db: db.into(), dir: dir.into(), threads, count })
 }
 
 fn value<'a>(option: &str, word: Option<&'a String>) -> Result<&'a str> {

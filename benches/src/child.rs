@@ -8,12 +8,12 @@ use treewarden::Walker;
 
 use crate::Result;
 use crate::measure::{Record, parse_record};
-use crate::{ours, peers, redb_rows, sqlite_rows};
+use crate::{live, ours, peers, redb_rows, sqlite_rows};
 
 /// Random lookups of one run.
 const LOOKUPS: usize = 200_000;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Task {
     OursFirst,
     OursAgainFd,
@@ -31,10 +31,12 @@ pub(crate) enum Task {
     SqliteAgain,
     SqliteReadAll,
     SqliteLookup,
+    Live(live::Task),
 }
 
 impl Task {
-    const ALL: [Task; 16] = [
+    /// All but those of the group `live`, which lists its own.
+    const PLAIN: [Task; 16] = [
         Task::OursFirst,
         Task::OursAgainFd,
         Task::OursAgainJwalk,
@@ -71,10 +73,16 @@ impl Task {
             Task::SqliteAgain => "sqlite-again",
             Task::SqliteReadAll => "sqlite-read-all",
             Task::SqliteLookup => "sqlite-lookup",
+            Task::Live(task) => task.name(),
         }
     }
 
-    fn measure(self, db: &Path, dir: &Path, threads: usize) -> Result<Record> {
+    fn named(name: &str) -> Option<Task> {
+        let live = live::Task::ALL.into_iter().map(Task::Live);
+        Task::PLAIN.into_iter().chain(live).find(|task| task.name() == name)
+    }
+
+    fn measure(self, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Record> {
         match self {
             Task::OursFirst => ours::first(db, dir, threads),
             Task::OursAgainFd => ours::again(db, threads, Walker::Fd),
@@ -92,34 +100,55 @@ impl Task {
             Task::SqliteAgain => sqlite_rows::again(db, dir, threads),
             Task::SqliteReadAll => sqlite_rows::read_all(db),
             Task::SqliteLookup => sqlite_rows::lookup(db, LOOKUPS),
+            Task::Live(task) => task.measure(db, dir, threads, count),
         }
     }
 }
 
 /// The harness's end: runs the task in a fresh process.
 pub(crate) fn measure(task: Task, db: &Path, dir: &Path, threads: usize) -> Result<Record> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["child", task.name()])
-        .args([db, dir])
-        .arg(threads.to_string())
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
+    measure_with(task, db, dir, threads, 0)
+}
+
+/// The same for a task that needs a number too.
+pub(crate) fn measure_with(task: Task, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Record> {
+    let output = command(task, db, dir, threads, count)?.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("the child process failed: {}", output.status).into());
     }
     parse_record(&output.stdout)
 }
 
+/// This program with the hidden command that runs a task.
+pub(crate) fn command(task: Task, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["child", task.name()])
+        .args([db, dir])
+        .args([threads.to_string(), count.to_string()])
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
 /// The child's end.
-pub(crate) fn run(name: &str, db: &Path, dir: &Path, threads: usize) -> Result<()> {
-    let task = Task::ALL
-        .into_iter()
-        .find(|task| task.name() == name)
-        .ok_or_else(|| format!("unknown task `{name}`"))?;
-    let record = task.measure(db, dir, threads).map_err(|error| format!("{name}: {error}"))?;
+pub(crate) fn run(name: &str, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<()> {
+    let task = Task::named(name).ok_or_else(|| format!("unknown task `{name}`"))?;
+    let record = task.measure(db, dir, threads, count).map_err(|error| format!("{name}: {error}"))?;
     // A figure that this system does not tell is left out: JSON has no NaN.
     let record: Record = record.into_iter().filter(|(_, value)| value.is_finite()).collect();
     println!("{}", serde_json::to_string(&record)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_found_by_its_name() {
+        for task in Task::PLAIN.into_iter().chain(live::Task::ALL.into_iter().map(Task::Live)) {
+            assert_eq!(Task::named(task.name()), Some(task));
+        }
+        assert_eq!(Task::named("nonsense"), None);
+    }
 }

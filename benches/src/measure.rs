@@ -38,6 +38,12 @@ impl Samples {
         }
     }
 
+    /// The smallest value that `share` (0 to 1) of all values do not exceed.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let rank = ((self.0.len() as f64 * share).ceil() as usize).max(1);
+        self.0.get(rank - 1).copied().unwrap_or(f64::NAN)
+    }
+
     pub(crate) fn least(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
@@ -132,6 +138,15 @@ mod tests {
             assert_eq!(samples.median().total_cmp(&expected), std::cmp::Ordering::Equal, "{values:?}");
         }
         assert!(Samples::default().median().is_nan());
+    }
+
+    #[test]
+    fn a_quantile_is_the_value_that_so_many_do_not_exceed() {
+        let samples: Samples = (1..=200).map(f64::from).collect();
+        for (share, expected) in [(0.0, 1.0), (0.5, 100.0), (0.99, 198.0), (1.0, 200.0)] {
+            assert_eq!(samples.quantile(share).total_cmp(&expected), std::cmp::Ordering::Equal, "{share}");
+        }
+        assert!(Samples::default().quantile(0.5).is_nan());
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! What the kernel says about this process: resident memory and bytes written. NaN where it says nothing (no `/proc`), so that a row
-//! of the table says "unknown" instead of the whole run failing.
+//! What the kernel says about this process: resident memory, bytes written, processor time. NaN where it says nothing (no `/proc`), so
+//! that a row of the table says "unknown" instead of the whole run failing.
 
 use std::fs;
+
+use rustix::time::{ClockId, clock_gettime};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
@@ -33,6 +35,12 @@ pub(crate) fn written() -> Written {
     Written { call_bytes: number_after(&text, "wchar:"), disk_bytes: number_after(&text, "write_bytes:") }
 }
 
+/// Processor time of all threads so far, in user and kernel mode.
+pub(crate) fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 fn number_after(text: &str, name: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     value
@@ -44,6 +52,15 @@ fn number_after(text: &str, name: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_grows_with_work() {
+        let before = cpu_seconds();
+        while cpu_seconds() - before < 0.001 {
+            std::hint::spin_loop();
+        }
+        assert!(before >= 0.0);
+    }
 
     #[test]
     fn numbers_are_found_by_the_whole_name_at_the_start_of_a_line() {

@@ -1,11 +1,14 @@
 //! One line of the result: what was measured, its median, how it stands to something else, and whether the design's limit is met.
 
+use std::error::Error;
+
 use crate::measure::Samples;
 use crate::table::Table;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     Seconds,
+    Millis,
     Micros,
     Nanos,
     /// Bytes, shown in millions.
@@ -20,6 +23,7 @@ impl Unit {
         }
         match self {
             Unit::Seconds => format!("{value:.3} s"),
+            Unit::Millis => format!("{value:.2} ms"),
             Unit::Micros => format!("{value:.1} µs"),
             Unit::Nanos if value >= 10_000.0 => format!("{:.1} µs", value / 1e3),
             Unit::Nanos => format!("{value:.1} ns"),
@@ -35,6 +39,7 @@ pub(crate) struct Row {
     ratio: String,
     limit: String,
     met: &'static str,
+    failed: bool,
 }
 
 impl Row {
@@ -44,7 +49,23 @@ impl Row {
     }
 
     pub(crate) fn note(what: impl Into<String>, text: impl Into<String>) -> Row {
-        Row { what: what.into(), median: text.into(), ratio: String::new(), limit: String::new(), met: "" }
+        Row {
+            what: what.into(),
+            median: text.into(),
+            ratio: String::new(),
+            limit: String::new(),
+            met: "",
+            failed: false,
+        }
+    }
+
+    /// Says that something of ours could not be measured; the run then ends as failed.
+    pub(crate) fn failed(what: impl Into<String>, error: &(dyn Error + Send + Sync)) -> Row {
+        Row { failed: true, ..Row::note(what, error.to_string().replace('\n', "; ")) }
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) fn value(what: impl Into<String>, value: f64, unit: Unit) -> Row {

@@ -6,12 +6,24 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
+use serde::Deserialize;
 use treewarden::{Compare, IgnoreRules, Walker};
+
+use crate::limits;
 
 const EXIT_CODES: &str = "\
 Addresses are ROOT/relative/path, as `treewarden ls` prints them.
 Exit codes: 0 ok, 1 error, 2 wrong usage, 3 done but something was unreadable, unavailable or held.";
+
+const WATCH_SIGNALS: &str = "\
+Ctrl-C and SIGTERM end it in order, with code 0; a second one ends it at once.
+SIGUSR1 prints on standard error how the watching stands.
+SIGHUP reads the configuration file again; without one it ends the program.
+
+The changes are on standard output, everything else is told on standard error; with --json as
+objects there too. Files of a root that was never looked at before are counted, not listed.
+While it runs, the state file is in use: other commands on it are refused.";
 
 /// Keeps the state of every file in one or many directory trees, and tells what changed
 #[derive(Parser)]
@@ -53,11 +65,10 @@ pub(crate) enum Command {
         address: OsString,
     },
     /// List what changed, oldest first
-    Changes {
-        /// Only changes after this seq
-        #[arg(long, value_name = "SEQ", default_value_t = 0)]
-        since: u64,
-    },
+    Changes(ChangesArgs),
+    /// Print changes as they happen, until Ctrl-C
+    #[command(after_help = WATCH_SIGNALS)]
+    Watch(WatchArgs),
     /// List the scans that were made, newest first
     History {
         /// How many at most
@@ -204,6 +215,48 @@ pub(crate) struct LsArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct ChangesArgs {
+    /// Only changes after this seq [default: 0, the beginning; with --follow: now]
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) since: Option<u64>,
+
+    /// Then watch all roots and go on printing, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct WatchArgs {
+    /// Directories; one that is not yet a root becomes one, of one inside a root only what lies in it
+    /// is printed. Without any, all roots are watched
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+
+    /// Name of the new root [default: the last component of DIR]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) root: RootFlags,
+
+    /// Look every so many seconds, instead of being told by the system
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true,
+        value_parser = value_parser!(u32).range(limits::POLL_S))]
+    pub(crate) poll: Option<u32>,
+
+    /// How long a directory must be quiet before it is looked at [default: 300]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = value_parser!(u32).range(limits::DEBOUNCE_MS))]
+    pub(crate) debounce_ms: Option<u32>,
+
+    /// Roots and settings from a TOML file (see examples/watch.toml). It is read again when it changes,
+    /// for which it is looked at once a second, and on SIGHUP
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["dirs", "name", "hash", "ignore", "junk", "poll", "debounce_ms"])]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(crate) struct DuArgs {
     /// Where to sum up [default: every root]
     #[arg(value_name = "ROOT[/PREFIX]")]
@@ -243,9 +296,10 @@ impl From<WalkerName> for Walker {
     }
 }
 
-/// A way to compare as it is named on the command line.
-#[derive(Clone, Copy, ValueEnum)]
+/// A way to compare as it is named on the command line and in a configuration file.
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
 #[value(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CompareName {
     Auto,
     Full,
@@ -282,10 +336,10 @@ impl Cli {
 
     /// What clap cannot see by itself: rules across a verb's arguments and the global ones.
     fn contradiction(&self) -> Option<&'static str> {
+        const ONE_NAME: &str = "'--name' names one new root: give exactly one DIR with it";
         match &self.command {
-            Command::Scan(args) if args.name.is_some() && args.dirs.len() != 1 => {
-                Some("'--name' names one new root: give exactly one DIR with it")
-            }
+            Command::Scan(args) if args.name.is_some() && args.dirs.len() != 1 => Some(ONE_NAME),
+            Command::Watch(args) if args.name.is_some() && args.dirs.len() != 1 => Some(ONE_NAME),
             Command::Ls(args) if args.print0 && self.json => Some("'--print0' cannot be used with '--json'"),
             _ => None,
         }
@@ -305,11 +359,13 @@ mod tests {
 
     #[test]
     fn contradictions_are_found() {
-        let cases: [(&[&str], bool); 6] = [
+        let cases: [(&[&str], bool); 8] = [
             (&["scan"], false),
             (&["scan", "a", "--name", "n"], false),
             (&["scan", "a", "b", "--name", "n"], true),
             (&["scan", "--name", "n"], true),
+            (&["watch", "a", "--name", "n"], false),
+            (&["watch", "--name", "n"], true),
             (&["ls", "-0"], false),
             (&["--json", "ls", "-0"], true),
         ];
@@ -317,6 +373,38 @@ mod tests {
             let line = std::iter::once("treewarden").chain(words.iter().copied());
             let cli = Cli::try_parse_from(line).expect("clap sees nothing wrong with it");
             assert_eq!(cli.contradiction().is_some(), contradicts, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_times_are_no_times() {
+        let cases: [(&[&str], bool); 8] = [
+            (&["--poll", "1"], true),
+            (&["--poll", "86400", "--debounce-ms", "0"], true),
+            (&["--poll", "0"], false),
+            (&["--poll", "-5"], false),
+            (&["--poll", "86401"], false),
+            (&["--poll", "soon"], false),
+            (&["--debounce-ms", "-1"], false),
+            (&["--debounce-ms", "60001"], false),
+        ];
+        for (words, makes_sense) in cases {
+            let line = ["treewarden", "watch", "a"].iter().chain(words);
+            let parsed = Cli::try_parse_from(line);
+            assert_eq!(parsed.is_ok(), makes_sense, "{words:?}");
+            if let Err(error) = parsed {
+                assert_eq!(error.exit_code(), 2, "{words:?}");
+                assert!(error.to_string().contains(words[0]), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_stands_alone() {
+        for words in [&["a"][..], &["--poll", "1"], &["--junk"], &["--ignore", "x"], &["--debounce-ms", "1"]]
+        {
+            let line = ["treewarden", "watch", "--config", "c.toml"].iter().chain(words);
+            assert!(Cli::try_parse_from(line).is_err(), "{words:?}");
         }
     }
 }

@@ -1,13 +1,16 @@
-//! `treewarden changes`: the journal after a seq, oldest first. Files and symlinks only.
+//! `treewarden changes`: the journal after a seq, oldest first, and on request what comes after it.
+//! Files and symlinks only.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use treewarden::{Change, escape};
+use treewarden::{Change, WatchOptions, escape};
 
 use crate::address::{relative, split};
+use crate::args::ChangesArgs;
 use crate::failure::{Failure, Outcome};
+use crate::follow::{self, Course};
 use crate::json;
 use crate::output::Out;
 use crate::state::StateFile;
@@ -29,17 +32,30 @@ struct ChangeLine<'a> {
     from_b64: Option<String>,
 }
 
-pub(crate) fn run(state: &StateFile, since: u64, out: &mut Out) -> Result<Outcome, Failure> {
+pub(crate) fn run(state: &StateFile, args: &ChangesArgs, out: &mut Out) -> Result<Outcome, Failure> {
+    if args.follow {
+        return follow_all(state, args.since, out);
+    }
     let warden = state.open_to_read()?;
-    for change in warden.changes(since).map_err(with_restart)?.files_only() {
-        let change = change.map_err(with_restart)?;
-        if out.json {
-            print_json(&change, out)?;
-        } else {
-            print(&change, out)?;
-        }
+    for change in warden.changes(args.since.unwrap_or(0)).map_err(with_restart)?.files_only() {
+        print(&change.map_err(with_restart)?, out)?;
     }
     Ok(Outcome::Complete)
+}
+
+/// The journal, then all roots watched. Without `since` only what comes.
+fn follow_all(state: &StateFile, since: Option<u64>, out: &mut Out) -> Result<Outcome, Failure> {
+    out.converse();
+    let warden = state.open()?;
+    if warden.roots().is_empty() {
+        return Err(Failure::new("there are no roots to follow")
+            .with_hint("`treewarden watch DIR` makes a root of DIR and follows it"));
+    }
+    let since = since.unwrap_or_else(|| warden.seq());
+    // A place that the journal does not know is an error here; later it is only told.
+    drop(warden.changes(since).map_err(with_restart)?);
+    let course = Course { since, scope: None, options: WatchOptions::new(), config: None };
+    follow::run(warden, course, out)
 }
 
 /// A reader that is too late is told how to start again, never left with a hole.
@@ -52,6 +68,11 @@ fn with_restart(error: treewarden::Error) -> Failure {
         )),
         None => failure,
     }
+}
+
+/// Prints one change, as `changes` and everything that follows it does.
+pub(crate) fn print(change: &Change, out: &mut Out) -> io::Result<()> {
+    if out.json { print_json(change, out) } else { print_line(change, out) }
 }
 
 fn print_json(change: &Change, out: &mut Out) -> io::Result<()> {
@@ -72,7 +93,7 @@ fn print_json(change: &Change, out: &mut Out) -> io::Result<()> {
     })
 }
 
-fn print(change: &Change, out: &mut Out) -> io::Result<()> {
+fn print_line(change: &Change, out: &mut Out) -> io::Result<()> {
     let (seq, kind) = (change.seq, change.kind.name());
     write!(out, "{seq:>8}  {kind:<9}  ")?;
     if let Some(from) = &change.from {

@@ -8,23 +8,32 @@
 mod address;
 mod args;
 mod changes;
+mod config;
 mod du;
 mod explain;
 mod failure;
+mod follow;
 mod history;
 mod json;
+mod limits;
 mod list;
+mod live;
+mod message;
 mod output;
+mod plan;
 mod progress;
+mod reload;
 mod report;
 mod root;
 mod scan;
+mod signals;
 mod state;
 mod status;
 mod target;
 mod text;
 mod upkeep;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,11 +41,12 @@ use std::process::ExitCode;
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Outcome};
 use crate::output::Out;
+use crate::reload::ConfigFile;
 use crate::state::StateFile;
 
 fn main() -> ExitCode {
-    // Ctrl-C keeps its default meaning, the end of the process: the state file survives a kill at
-    // any instant, and a scan that was cut off has published nothing.
+    // Ctrl-C keeps its default meaning, the end of the process, except where a command watches: the
+    // state file survives a kill at any instant, and a scan that was cut off has published nothing.
     let cli = Cli::read();
     match run(&cli) {
         Ok(outcome) => outcome.exit_code(),
@@ -45,7 +55,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<Outcome, Failure> {
-    let state = StateFile::locate(cli.db.as_deref())?;
+    let config = match &cli.command {
+        Command::Watch(args) => args.config.as_deref().map(ConfigFile::load).transpose()?,
+        _ => None,
+    };
+    let config_db = config.as_ref().and_then(|file| file.config().db.as_deref());
+    let state = StateFile::locate(cli.db.as_deref().or(config_db))?;
     let mut out = Out::new(cli.json, cli.quiet);
     let outcome = match &cli.command {
         Command::Scan(args) => scan::run(&state, args, &mut out),
@@ -54,7 +69,8 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Ls(args) => list::run(&state, args, &mut out),
         Command::Du(args) => du::run(&state, args, &mut out),
         Command::Explain { address } => explain::run(&state, address, &mut out),
-        Command::Changes { since } => changes::run(&state, *since, &mut out),
+        Command::Changes(args) => changes::run(&state, args, &mut out),
+        Command::Watch(args) => watch::run(&state, args, config, &mut out),
         Command::History { limit } => history::run(&state, *limit, &mut out),
         Command::Status => status::run(&state, &mut out),
         Command::Verify(args) => verify::run(&state, args, &mut out),

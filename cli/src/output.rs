@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
+use crate::message::Message;
 use crate::text::printable;
 
 /// Standard output for data, standard error for messages.
@@ -12,11 +13,20 @@ pub(crate) struct Out {
     data: BufWriter<StdoutLock<'static>>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    /// Messages are for a program too: objects instead of sentences.
+    json_messages: bool,
 }
 
 impl Out {
     pub(crate) fn new(json: bool, quiet: bool) -> Out {
-        Out { data: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), json, quiet }
+        let data = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        Out { data, json, quiet, json_messages: false }
+    }
+
+    /// From now on the messages are objects as well, where the data are: for commands that run until
+    /// they are told to stop, and are listened to meanwhile.
+    pub(crate) fn converse(&mut self) {
+        self.json_messages = self.json;
     }
 
     /// Writes one JSON object on a line of its own.
@@ -67,10 +77,27 @@ impl Out {
 
     /// Tells the user on standard error what was done.
     pub(crate) fn notice(&self, text: &str) {
-        if !self.quiet {
-            // A closed standard error is no reason to stop the work.
-            let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+        self.say(&Message::Notice { message: text });
+    }
+
+    /// Tells on standard error what happened; when quiet, only what is wrong.
+    pub(crate) fn say(&self, message: &Message<'_>) {
+        if self.quiet && !message.is_trouble() {
+            return;
         }
+        let mut text = String::new();
+        if self.json_messages {
+            // These objects hold nothing that JSON has no form for.
+            text.push_str(&serde_json::to_string(message).unwrap_or_default());
+            text.push('\n');
+        } else {
+            for line in message.lines() {
+                text.push_str(&printable(&line));
+                text.push('\n');
+            }
+        }
+        // In one piece; and a closed standard error is no reason to stop the work.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 }
 

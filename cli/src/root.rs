@@ -33,7 +33,7 @@ fn add(state: &StateFile, args: &RootAddArgs, out: &mut Out) -> Result<Outcome, 
         options = options.compare(compare.into());
     }
     if !state.exists() {
-        target::Place::find(&args.dir).require_dir()?;
+        target::Place::find(&args.dir).require_dir("add")?;
     }
     let root = state.open_or_create()?.add_root_with(&args.name, absolute(&args.dir), &options)?;
     let dir = shell_word(&root.path);

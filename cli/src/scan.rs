@@ -8,7 +8,7 @@ use crate::output::Out;
 use crate::progress::ProgressLine;
 use crate::report;
 use crate::state::StateFile;
-use crate::target::{self, Place};
+use crate::target::{self, Place, Request};
 
 pub(crate) fn run(state: &StateFile, args: &ScanArgs, out: &mut Out) -> Result<Outcome, Failure> {
     // A bad pattern is found before anything is created.
@@ -16,14 +16,15 @@ pub(crate) fn run(state: &StateFile, args: &ScanArgs, out: &mut Out) -> Result<O
     let places: Vec<Place> = args.dirs.iter().map(|dir| Place::find(dir)).collect();
     if !state.exists() {
         for place in &places {
-            place.require_dir()?;
+            place.require_dir("scan")?;
         }
     }
     let warden = if places.is_empty() { state.open()? } else { state.open_or_create()? };
+    let request = Request { verb: "scan", name: args.name.as_deref(), root: &args.root };
     let targets = if places.is_empty() {
-        target::every_root(&warden, args, out)?
+        target::every_root(&warden, request, out)?
     } else {
-        target::of_places(&warden, &places, args, out)?
+        target::of_places(&warden, &places, request, out)?
     };
 
     let progress = ProgressLine::new(out);

@@ -1,5 +1,5 @@
-//! Where the state file lies, and the ways a command opens it. Only `scan DIR` and `root add` ever
-//! create one.
+//! Where the state file lies, and the ways a command opens it. Only `scan DIR`, `watch DIR`,
+//! `watch --config` and `root add` ever create one.
 
 use std::env;
 use std::ffi::OsString;

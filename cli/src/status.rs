@@ -10,6 +10,7 @@ use treewarden::{Durability, Status};
 use crate::address::os_bytes;
 use crate::failure::{Failure, Outcome};
 use crate::json::{self, RootLine, hash_name};
+use crate::live::{self, LivePart};
 use crate::output::Out;
 use crate::root;
 use crate::state::StateFile;
@@ -31,6 +32,9 @@ struct StatusLine<'a> {
     durability: &'static str,
     cursors: BTreeMap<&'a str, u64>,
     roots: Vec<RootLine<'a>>,
+    /// Only where this process watches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<LivePart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_b64: Option<String>,
 }
@@ -63,6 +67,7 @@ fn print_json(status: &Status, out: &mut Out) -> io::Result<()> {
         durability: durability(status.durability),
         cursors: status.cursors.iter().map(|(name, seq)| (name.as_str(), *seq)).collect(),
         roots: status.roots.iter().map(RootLine::new).collect(),
+        live: status.live.as_ref().map(LivePart::new),
         path_b64,
     })
 }
@@ -114,6 +119,12 @@ fn print(status: &Status, out: &mut Out) -> io::Result<()> {
     for root in &status.roots {
         if let Some(trouble) = root::trouble(root) {
             writeln!(out, "  {}: {trouble}", printable(&root.name))?;
+        }
+    }
+    if let Some(live) = &status.live {
+        writeln!(out)?;
+        for line in live::lines(&LivePart::new(live)) {
+            writeln!(out, "{}", printable(&line))?;
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What a DIR on the command line means to a scan: a known root, a part of one, or a directory that
-//! becomes a root.
+//! What a DIR on the command line means: a known root, a part of one, or a directory that becomes a
+//! root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,20 @@ use std::path::{Path, PathBuf};
 use treewarden::{ContentHash, IgnoreRules, RootInfo, RootOptions, Warden};
 
 use crate::address::os_bytes;
-use crate::args::{RootFlags, ScanArgs};
+use crate::args::RootFlags;
 use crate::failure::Failure;
 use crate::output::Out;
 use crate::text;
+
+/// What is to be done with the directories of a command line.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The command that was given.
+    pub(crate) verb: &'static str,
+    /// The name that a new root is to have.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) root: &'a RootFlags,
+}
 
 /// A directory as it was typed, and where it lies.
 pub(crate) struct Place {
@@ -35,12 +45,22 @@ impl Place {
         }
     }
 
-    /// The failure of a place that can only be scanned as a new root, and cannot become one.
-    pub(crate) fn require_dir(&self) -> Result<(), Failure> {
+    /// Where it lies, or would.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why it cannot become a root, `None` when it can.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// The failure of a place that only makes sense as a new root, and cannot become one.
+    pub(crate) fn require_dir(&self, verb: &str) -> Result<(), Failure> {
         match &self.problem {
             None => Ok(()),
             Some(problem) => {
-                Err(Failure::new(format!("cannot scan `{}`: {problem}", text::path(&self.typed))))
+                Err(Failure::new(format!("cannot {verb} `{}`: {problem}", text::path(&self.typed))))
             }
         }
     }
@@ -59,41 +79,41 @@ fn would_lie(typed: &Path) -> PathBuf {
     absolute
 }
 
-/// The targets of a scan of all roots.
-pub(crate) fn every_root(warden: &Warden, args: &ScanArgs, out: &Out) -> Result<Vec<Vec<u8>>, Failure> {
+/// The addresses of all roots; there must be one.
+pub(crate) fn every_root(warden: &Warden, request: Request<'_>, out: &Out) -> Result<Vec<Vec<u8>>, Failure> {
     let roots = warden.roots();
     if roots.is_empty() {
-        return Err(
-            Failure::new("there are no roots to scan").with_hint("`treewarden scan DIR` makes a root of DIR")
-        );
+        let verb = request.verb;
+        return Err(Failure::new(format!("there are no roots to {verb}"))
+            .with_hint(format!("`treewarden {verb} DIR` makes a root of DIR")));
     }
     for root in &roots {
-        update_options(warden, root, &args.root, out)?;
+        update_options(warden, root, request.root, out)?;
     }
     Ok(roots.into_iter().map(|root| root.name.into_bytes()).collect())
 }
 
-/// The targets of a scan of `places`; makes a root of each that does not lie in one. Nothing is
+/// The addresses of `places`; makes a root of each that does not lie in one. Nothing is
 /// changed when one of the places makes no sense.
 pub(crate) fn of_places(
     warden: &Warden,
     places: &[Place],
-    args: &ScanArgs,
+    request: Request<'_>,
     out: &Out,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let mut roots = warden.roots();
     for place in places {
-        check(place, &roots, args)?;
+        check(place, &roots, request)?;
     }
     let mut targets = Vec::with_capacity(places.len());
     for place in places {
         if let Some((root, rest)) = owner(&roots, &place.path) {
             if rest.as_os_str().is_empty() {
-                update_options(warden, root, &args.root, out)?;
+                update_options(warden, root, request.root, out)?;
             }
             targets.push(address(&root.name, &rest));
         } else {
-            let root = add(warden, &roots, place, args, out)?;
+            let root = add(warden, &roots, place, request, out)?;
             targets.push(root.name.clone().into_bytes());
             roots.push(root);
         }
@@ -118,22 +138,23 @@ fn owner<'r>(roots: &'r [RootInfo], path: &Path) -> Option<(&'r RootInfo, PathBu
 }
 
 /// Refuses what would be a surprise: a name for what has one, lasting options for a part of a root.
-fn check(place: &Place, roots: &[RootInfo], args: &ScanArgs) -> Result<(), Failure> {
+fn check(place: &Place, roots: &[RootInfo], request: Request<'_>) -> Result<(), Failure> {
+    let verb = request.verb;
     let Some((root, rest)) = owner(roots, &place.path) else {
-        return place.require_dir();
+        return place.require_dir(verb);
     };
     let typed = text::path(&place.typed);
     let name = &root.name;
     if rest.as_os_str().is_empty() {
-        return match &args.name {
+        return match request.name {
             Some(asked) if asked != name => {
                 Err(Failure::new(format!("`{typed}` is the root `{name}` already"))
-                    .with_hint("leave out --name to scan it"))
+                    .with_hint(format!("leave out --name to {verb} it")))
             }
             _ => Ok(()),
         };
     }
-    if args.name.is_some() || !args.root.is_empty() {
+    if request.name.is_some() || !request.root.is_empty() {
         let dir = text::shell_word(&place.typed);
         return Err(Failure::new(format!(
             "`{typed}` is a part of the root `{name}`, so --name, --hash, --ignore and --junk do not apply"
@@ -141,7 +162,7 @@ fn check(place: &Place, roots: &[RootInfo], args: &ScanArgs) -> Result<(), Failu
         .with_hint(format!("`treewarden root add NAME {dir}` makes it a root of its own")));
     }
     if place.path.exists() {
-        return place.require_dir();
+        return place.require_dir(verb);
     }
     Ok(())
 }
@@ -150,14 +171,14 @@ fn add(
     warden: &Warden,
     roots: &[RootInfo],
     place: &Place,
-    args: &ScanArgs,
+    request: Request<'_>,
     out: &Out,
 ) -> Result<RootInfo, Failure> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
+    let name = match request.name {
+        Some(name) => name.to_owned(),
         None => free_name(&base_name(&place.path), |name| roots.iter().any(|root| root.name == name)),
     };
-    let root = warden.add_root_with(&name, &place.path, &new_options(&args.root)?)?;
+    let root = warden.add_root_with(&name, &place.path, &new_options(request.root)?)?;
     out.notice(&format!("new root `{}`: {}", root.name, text::path(&root.path)));
     Ok(root)
 }

@@ -1,8 +1,11 @@
 //! Reading the journal: an iterator over changes, and named cursors whose place is durable.
 
+use std::time::{Duration, Instant};
+
 use crate::commit::{Engine, StateOp, Task};
 use crate::entry::Kind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Interrupt, Interrupter, Signal, Waited};
 use crate::journal::{Change, Token};
 use crate::path;
 use crate::store::Rows;
@@ -169,6 +172,68 @@ impl Cursor {
     pub fn advance(&self, seq: u64) -> Result<u64> {
         let step = StateOp::Advance { cursor: self.name.clone(), seq };
         self.warden.engine().submit(Task::State(vec![step]))
+    }
+}
+
+/// Follows the journal: blocks until there is something new for its cursor.
+///
+/// ```no_run
+/// # fn main() -> treewarden::Result<()> {
+/// # let warden = treewarden::Warden::open("state.tw")?;
+/// let follow = warden.follow("indexer")?;
+/// while let Some(delivery) = follow.next(1_000, None)? {
+///     for change in delivery.changes() {
+///         println!("{} {}", change.kind.name(), treewarden::escape(&change.path));
+///     }
+///     delivery.ack()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    cursor: Cursor,
+    signal: Signal,
+    interrupt: Interrupt,
+}
+
+impl Follow {
+    pub(crate) fn new(cursor: Cursor, signal: &Signal) -> Self {
+        Self { cursor, signal: signal.clone(), interrupt: Interrupt::new(signal) }
+    }
+
+    /// Reads what is new, as [`Cursor::read`] does, and waits for it if need be, at most for `timeout` or
+    /// without end. `None` at a timeout and on [`Interrupter::interrupt`]. Wakes within a millisecond of
+    /// a commit. A delivery that was not acknowledged comes again.
+    ///
+    /// # Errors
+    ///
+    /// `Reset` as [`Cursor::read`]; `Closed` when the warden is closed.
+    pub fn next(&self, changes_max: usize, timeout: Option<Duration>) -> Result<Option<Delivery>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let delivery = self.cursor.read(changes_max)?;
+            if !delivery.changes().is_empty() {
+                return Ok(Some(delivery));
+            }
+            match self.signal.wait(delivery.upto(), deadline, &self.interrupt) {
+                Waited::Seq(_) => {}
+                Waited::TimedOut | Waited::Interrupted => return Ok(None),
+                Waited::Closed => return Err(Error::new(ErrorKind::Closed, "the warden has been closed")),
+            }
+        }
+    }
+
+    /// Returns the cursor, to advance it after a `Reset`.
+    #[must_use]
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Returns a handle that wakes a waiting [`Follow::next`] from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupt.interrupter()
     }
 }
 

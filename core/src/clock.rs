@@ -1,8 +1,8 @@
 //! The one source of wall-clock time: the system's, or one that a test moves by hand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Wall-clock time in nanoseconds since 1970-01-01 UTC. Cheap to clone; clones share one clock.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,19 @@ impl Clock {
                 Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |n| -n),
             },
         }
+    }
+
+    /// Returns nanoseconds on a clock that is never set, for waiting; of a manual clock, its time.
+    pub(crate) fn mono_ns(&self) -> i64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Some(now) => now.load(Ordering::SeqCst),
+            None => i64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(i64::MAX),
+        }
+    }
+
+    pub(crate) fn is_manual(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Moves a manual clock forward; the system's clock does not listen.

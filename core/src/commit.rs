@@ -16,8 +16,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Hub, Signal};
 use crate::journal::Writer;
-use crate::operation::Operation;
+use crate::operation::{Counts, Operation};
 use crate::options::{Durability, Options};
 use crate::path::escape;
 use crate::root_record::RootRecord;
@@ -41,6 +42,9 @@ pub(crate) struct Engine {
     pub(crate) ids: Arc<AtomicU64>,
     pub(crate) options: Options,
     pub(crate) database: u128,
+    pub(crate) hub: Hub,
+    /// Raised after each commit, for those who wait for one.
+    pub(crate) signal: Signal,
     sender: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -125,11 +129,14 @@ impl Engine {
             ids: Arc::new(AtomicU64::new(loaded.counters.next_id)),
             options,
             database: loaded.database,
+            hub: Hub::default(),
+            signal: Signal::new(seq),
             sender,
             thread: Mutex::new(None),
             closed: AtomicBool::new(false),
             poison: Arc::default(),
         });
+        engine.hub.begin_at(seq);
         let committer = Committer {
             engine: Arc::clone(&engine),
             tree: loaded.tree,
@@ -166,6 +173,15 @@ impl Engine {
         })
     }
 
+    /// Fails unless something can be changed.
+    pub(crate) fn writable(&self) -> Result<()> {
+        self.usable()?;
+        if self.store.is_read_only() {
+            return Err(Error::new(ErrorKind::ReadOnly, "the state file was opened for reading only"));
+        }
+        Ok(())
+    }
+
     fn usable(&self) -> Result<()> {
         if let Some(why) = self.poison.get() {
             return Err(Error::new(ErrorKind::Poisoned, format!("the engine has failed: {why}"))
@@ -178,10 +194,7 @@ impl Engine {
     }
 
     fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T> {
-        self.usable()?;
-        if self.store.is_read_only() {
-            return Err(Error::new(ErrorKind::ReadOnly, "the state file was opened for reading only"));
-        }
+        self.writable()?;
         let (reply, answer) = bounded(1);
         let ended = || {
             // The thread is on its way out; once it is gone it is known whether it failed.
@@ -222,6 +235,8 @@ impl Engine {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.hub.close();
+        self.signal.close();
         let mut result = Ok(());
         if self.options.durability == Durability::Relaxed && self.poison.get().is_none() {
             let (reply, answer) = bounded(1);
@@ -234,6 +249,7 @@ impl Engine {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        self.store.close();
         result
     }
 }
@@ -320,6 +336,7 @@ impl Committer {
                 tree: self.tree.clone(),
                 counters: self.counters,
                 segments: Arc::clone(&self.segments),
+                told: Counts::default(),
             };
             let mut wrote = false;
             for (task, reply) in waiting.by_ref() {
@@ -341,9 +358,15 @@ impl Committer {
             if wrote { group.commit(&self.engine).map(Some) } else { Ok(None) }
         })();
         match result {
-            Ok(Some((tree, counters, segments))) => {
-                (self.tree, self.counters, self.segments) = (tree, counters, segments);
-                self.engine.cell.publish(self.tree.clone(), self.counters.seq);
+            Ok(Some((committed, counts))) => {
+                let first_seq = self.counters.seq + 1;
+                (self.tree, self.counters, self.segments) = committed;
+                let last_seq = self.counters.seq;
+                self.engine.cell.publish(self.tree.clone(), last_seq);
+                self.engine.signal.raise(last_seq);
+                if last_seq >= first_seq {
+                    self.engine.hub.tell(Event::Committed { first_seq, last_seq, counts });
+                }
                 testing::pass("commit:published");
             }
             Ok(None) => {}

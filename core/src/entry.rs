@@ -50,11 +50,21 @@ pub(crate) struct Stat {
     pub(crate) btime_ns: i64,
     pub(crate) inode: u64,
     pub(crate) mode: u32,
+    /// A file with more names than this one.
+    pub(crate) linked: bool,
 }
 
 impl Stat {
-    pub(crate) const EMPTY_DIR: Self =
-        Self { kind: Kind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, btime_ns: 0, inode: 0, mode: 0 };
+    pub(crate) const EMPTY_DIR: Self = Self {
+        kind: Kind::Dir,
+        size: 0,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        btime_ns: 0,
+        inode: 0,
+        mode: 0,
+        linked: false,
+    };
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint {

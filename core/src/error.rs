@@ -71,6 +71,8 @@ pub enum ErrorKind {
     Poisoned = 19,
     /// The operation does not exist on this system or for this root.
     Unsupported = 20,
+    /// It did not happen in time; what was asked for goes on.
+    Timeout = 21,
 }
 
 impl ErrorKind {
@@ -104,6 +106,7 @@ impl ErrorKind {
             Self::Closed => "closed",
             Self::Poisoned => "poisoned",
             Self::Unsupported => "unsupported",
+            Self::Timeout => "timeout",
         }
     }
 

@@ -45,9 +45,11 @@ mod clock;
 mod commit;
 mod entry;
 mod error;
+mod events;
 mod hash;
 mod ignore;
 mod journal;
+mod live;
 mod operation;
 mod options;
 mod path;
@@ -65,12 +67,14 @@ mod testing;
 mod warden;
 
 pub use batch::{Batch, Space};
-pub use changes::{Changes, Cursor, Delivery};
+pub use changes::{Changes, Cursor, Delivery, Follow};
 pub use clock::Clock;
 pub use entry::{Compare, Entry, Fingerprint, Kind, Totals};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Coverage, Event, Interrupter, Subscription};
 pub use ignore::IgnoreRules;
 pub use journal::{Change, ChangeKind, Token};
+pub use live::{LiveStatus, RootLive, RootWatch, Schedule, WatchBackend, WatchMode, WatchOptions};
 pub use operation::{Counts, Operation, OperationKind, OperationStatus};
 pub use options::{
     ContentHash, Durability, Options, Publish, RootOptions, ScanMode, ScanOptions, VerifyOptions, Walker,

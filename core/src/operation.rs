@@ -97,6 +97,19 @@ pub struct Counts {
     pub errors: u64,
 }
 
+impl Counts {
+    /// Adds another count to this one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.added = self.added.saturating_add(other.added);
+        self.modified = self.modified.saturating_add(other.modified);
+        self.moved = self.moved.saturating_add(other.moved);
+        self.missing = self.missing.saturating_add(other.missing);
+        self.restored = self.restored.saturating_add(other.restored);
+        self.forgotten = self.forgotten.saturating_add(other.forgotten);
+        self.errors = self.errors.saturating_add(other.errors);
+    }
+}
+
 /// One row of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {

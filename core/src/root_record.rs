@@ -62,6 +62,8 @@ pub(crate) struct RootRecord {
     /// The root was moved to another file system: inode numbers and ctimes mean nothing until the
     /// next whole scan has taken up the new ones.
     pub(crate) adopt: bool,
+    /// When a scheduled full scan ended last; 0 before the first.
+    pub(crate) last_full_ns: i64,
 }
 
 /// What a caller is told about a root.

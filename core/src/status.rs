@@ -7,6 +7,7 @@ use crate::commit::Engine;
 use crate::entry::{Entry, Kind, Totals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ignore::IgnoreRules;
+use crate::live::LiveStatus;
 use crate::options::Durability;
 use crate::path::{self, escape};
 use crate::root;
@@ -42,6 +43,8 @@ pub struct Status {
     pub durability: Durability,
     /// The named cursors with their places.
     pub cursors: Vec<(String, u64)>,
+    /// How the roots are watched; `None` while they are not.
+    pub live: Option<LiveStatus>,
 }
 
 /// What is on disk under an address at this moment.
@@ -129,6 +132,7 @@ pub(crate) fn status(engine: &Engine) -> Result<Status> {
         missing: roots.iter().map(|view| view.gone.totals.files).sum(),
         durability: engine.options.durability,
         cursors,
+        live: None,
     })
 }
 

@@ -43,6 +43,10 @@ impl Hint {
             _ => Self::Special,
         }
     }
+
+    pub(crate) fn of_kind(kind: Kind) -> Self {
+        if kind == Kind::Dir { Self::Dir } else { Self::Leaf }
+    }
 }
 
 const DIR_FLAGS: OFlags = OFlags::RDONLY
@@ -113,6 +117,7 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         btime_ns: if has_btime { ns(x.stx_btime) } else { 0 },
         inode: x.stx_ino,
         mode,
+        linked: kind == Kind::File && x.stx_nlink > 1,
     });
     Ok(Look { stat, dev: u64::from(x.stx_dev_major) << 32 | u64::from(x.stx_dev_minor) })
 }
@@ -134,6 +139,7 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         btime_ns: 0,
         inode: s.st_ino as u64,
         mode,
+        linked: kind == Kind::File && s.st_nlink > 1,
     });
     Ok(Look { stat, dev: s.st_dev as u64 })
 }
@@ -206,6 +212,18 @@ fn fs_type(_: impl AsFd) -> Result<u64, Errno> {
 /// Soft limit of open descriptors of this process.
 pub(crate) fn descriptor_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024)
+}
+
+/// Lowers the priority of the calling thread. On Linux niceness belongs to a thread; elsewhere it
+/// would be the whole program's, and is left alone.
+pub(crate) fn be_nice(nice: i32) {
+    if nice == 0 {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::debug!(%error, nice, "the priority of a scanning thread cannot be lowered");
+    }
 }
 
 /// A name as the system wants it; names never hold a NUL.

@@ -56,6 +56,16 @@ mod hooks {
         Warden::open_faulty(path.as_ref(), options, crate::store::Faults { plan: Some(plan) })
     }
 
+    /// As if the system had reported now that events were lost.
+    pub fn lose_events(warden: &Warden) {
+        warden.live().lose_events();
+    }
+
+    /// Drops every event from now on without a word, or no more.
+    pub fn deaf(warden: &Warden, deaf: bool) {
+        warden.live().deaf(deaf);
+    }
+
     /// Makes the next commit panic.
     pub fn panic_in_commit(warden: &Warden) {
         let _ = warden.engine().submit(crate::commit::Task::Panic);

@@ -24,7 +24,12 @@ pub(super) struct Group {
     pub(super) counters: Counters,
     /// Copied when a batch places blocks, so that a failed one leaves no trace.
     pub(super) segments: Arc<Segments>,
+    /// What subscribers are told.
+    pub(super) told: Counts,
 }
+
+/// What a group leaves behind.
+type Committed = (Tree, Counters, Arc<Segments>);
 
 /// Why a batch was not applied.
 pub(super) enum Refused {
@@ -60,15 +65,15 @@ fn taken_by(name: &str) -> Error {
 }
 
 impl Group {
-    pub(super) fn commit(self, engine: &Engine) -> Result<(Tree, Counters, Arc<Segments>)> {
-        let Self { txn, mut tree, mut counters, segments } = self;
+    pub(super) fn commit(self, engine: &Engine) -> Result<(Committed, Counts)> {
+        let Self { txn, mut tree, mut counters, segments, told } = self;
         counters.next_id = engine.ids.load(Ordering::Relaxed);
         tree.seq = counters.seq;
         txn.put_counters(&counters)?;
         testing::pass("commit:before-redb-commit");
         txn.commit()?;
         testing::pass("commit:after-redb-commit");
-        Ok((tree, counters, segments))
+        Ok(((tree, counters, segments), told))
     }
 
     /// Applies one batch; `None` when there was nothing to do.
@@ -175,6 +180,7 @@ impl Group {
         let mut ops = Vec::new();
         let mut entries = Vec::new();
         let mut writer = Writer::default();
+        self.told.forgotten += view.live.totals.files;
         for (node, is_live) in [(&view.live, true), (&view.gone, false)] {
             delete_all(node, &mut ops);
             let mut pending = vec![node];
@@ -243,6 +249,7 @@ impl Group {
         operation.id = self.counters.next_operation;
         operation.seq = seq;
         self.counters.next_operation += 1;
+        self.told.add(&operation.counts);
         self.txn.put_operation(&operation, engine.options.history_keep_max)?;
         Ok(())
     }

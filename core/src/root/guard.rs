@@ -45,6 +45,14 @@ pub(crate) fn check(record: &RootRecord, guarded: &Guarded) -> Result<(), String
     }
 }
 
+/// The identity of a directory that lies in the place of one that was deleted, on the same file system.
+pub(crate) fn recreated(record: &RootRecord) -> Option<RootIdentity> {
+    let fd = sys::open_root(&record.path).ok()?;
+    let (now, _) = super::identity(&fd).ok()?;
+    let before = &record.identity;
+    (before.fs_type == now.fs_type && before.fs_id == now.fs_id && *before != now).then_some(now)
+}
+
 fn same(record: &RootRecord, now: &RootIdentity) -> Result<(), &'static str> {
     let before = &record.identity;
     if before.fs_type != now.fs_type || (before.fs_id != 0 && now.fs_id != 0 && before.fs_id != now.fs_id) {
@@ -84,6 +92,7 @@ mod tests {
             last_scan_ns: 0,
             rules_digest: 0,
             adopt: false,
+            last_full_ns: 0,
         };
         assert!(same(&record, &identity).is_ok());
         assert!(same(&record, &RootIdentity { inode: 6, ..identity }).is_err());

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::entry::Compare;
 use crate::root_record::{RootIdentity, RootRecord};
 
-pub(crate) use guard::{Guarded, check, open};
+pub(crate) use guard::{Guarded, check, open, recreated};
 
 /// What is known of a type of file system: `statfs(2)` number, name, trust, clock tick.
 struct FsKind {
@@ -17,6 +17,9 @@ struct FsKind {
     compare: Compare,
     tick_ns: i64,
 }
+
+/// Other machines, or a program in user space, may change these without the kernel hearing of it.
+const REMOTE: [&str; 6] = ["nfs", "ceph", "cifs", "smb2", "9p", "fuse"];
 
 /// Timestamps of local file systems follow the kernel's coarse clock, 1 to 10 ms a tick.
 const TICK_LOCAL_NS: i64 = 20_000_000;
@@ -80,6 +83,11 @@ pub(crate) fn identity(dir: impl std::os::fd::AsFd) -> Result<(RootIdentity, u64
         identity.fs_id = 0;
     }
     Ok((identity, dev))
+}
+
+/// True for a file system whose changes this machine does not hear of.
+pub(crate) fn is_remote(fs_type: u64) -> bool {
+    kind_of(fs_type).is_some_and(|kind| REMOTE.contains(&kind.name))
 }
 
 /// The name of a file system type, or its number.

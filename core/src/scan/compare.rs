@@ -4,7 +4,7 @@
 use crate::entry::{Compare, Kind, Stat};
 use crate::snapshot::{Head, Slot};
 
-use super::walk::{Context, Fresh};
+use super::context::{Context, Fresh};
 
 /// True when the facts of a directory itself are to be stored anew.
 pub(crate) fn differs(context: &Context, old: &Head, new: &Head) -> bool {

@@ -2,17 +2,19 @@
 //! parent and never through a symlink. Tasks lie on the heap, so depth costs no stack; the number
 //! of open descriptors is bounded, and beyond the bound a directory is reached again from the root.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::{Scope, ThreadPool};
+use rayon::{Scope as TaskScope, ThreadPool};
 use rustix::io::Errno;
 
 use crate::path;
-use crate::sys;
+use crate::sys::{self, Hint};
 
-use super::walk::{Child, Context, Seen, Start, Visit, Walk};
+use super::context::{Child, Context, Scope, Start, Walk};
+use super::walk::{Seen, Visit};
 
 /// Descriptors that pending tasks may hold at most, whatever the process is allowed.
 const HELD_MAX: usize = 512;
@@ -41,7 +43,7 @@ struct Task {
     parent: Option<Arc<Dir>>,
     parent_dev: u64,
     child: Child,
-    only: Option<Vec<u8>>,
+    scope: Scope,
 }
 
 struct Shared<'a> {
@@ -51,25 +53,30 @@ struct Shared<'a> {
 }
 
 impl Walk for FdWalk {
-    fn walk(&self, context: &Arc<Context>, start: Start) {
+    fn walk(&self, context: &Arc<Context>, starts: Vec<Start>) {
         let allowed = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 4;
         let shared = Shared { context, held: Arc::default(), held_max: allowed.clamp(1, HELD_MAX) };
-        let id = start.node.head.node;
-        let is_mount = start.node.head.is_mount;
-        let task = Task {
-            parent: None,
-            // A walk that starts at a mount point finds it as it was.
-            parent_dev: if start.path.is_empty() {
-                context.root_dev
-            } else {
-                start_dev(context, &start.path, is_mount)
-            },
-            path: start.path,
-            child: Child { old: Some(start.node), id },
-            only: start.only,
-        };
         let shared = &shared;
-        self.pool.scope(|scope| visit(scope, shared, task));
+        let begin = |start: Start| {
+            let id = start.node.head.node;
+            Task {
+                parent: None,
+                // A walk that starts at a mount point finds it as it was.
+                parent_dev: if start.path.is_empty() {
+                    context.root_dev
+                } else {
+                    start_dev(context, &start.path, start.node.head.is_mount)
+                },
+                path: start.path,
+                child: Child { old: Some(start.node), id },
+                scope: start.scope,
+            }
+        };
+        self.pool.scope(|scope| {
+            for start in starts {
+                scope.spawn(move |scope| visit(scope, shared, begin(start)));
+            }
+        });
     }
 }
 
@@ -80,23 +87,67 @@ pub(crate) fn start_dev(context: &Context, path: &[u8], was_mount: bool) -> u64 
     dev.unwrap_or(if was_mount { 0 } else { context.root_dev })
 }
 
-fn visit<'s>(scope: &Scope<'s>, shared: &'s Shared<'s>, task: Task) {
+fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
     let context = shared.context;
     if context.tally.is_cancelled() {
         return;
     }
-    let Task { path, parent, parent_dev, child, only } = task;
+    let Task { path, parent, parent_dev, child, scope: asked } = task;
     let fd = match open(context, &path, parent.as_deref()) {
         Ok(fd) => fd,
         Err(error) => return unopened(context, &path, parent.as_deref(), &child, error),
     };
     // The parent's descriptor is closed as soon as its last child is open.
     drop(parent);
-    let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, only) else { return };
+    let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, &asked) else { return };
+    let asked = if visit.needs_all() { Scope::Deep } else { asked };
+    if matches!(asked, Scope::Facts) {
+        return visit.finish(context, fd.as_fd(), false);
+    }
+    if let Some(escort) = &context.escort {
+        escort.enter(visit.path(), fd.as_fd());
+    }
     let mut children = Vec::new();
+    let complete = match &asked {
+        Scope::Names(names) => look_up(context, &mut visit, &fd, names, &mut children),
+        _ => list(context, &mut visit, &fd, &mut children),
+    };
+    let dev = visit.dev;
+    let path = visit.path().to_vec();
+    visit.finish(context, fd.as_fd(), complete);
+    if children.is_empty() || context.tally.is_cancelled() {
+        return;
+    }
+    // A name that was listed twice is one directory; the first counts, as it does for its entry.
+    children.sort_by(|a, b| a.0.cmp(&b.0));
+    children.dedup_by(|again, first| again.0 == first.0);
+    let held = shared.held.fetch_add(1, Ordering::Relaxed);
+    let dir = Arc::new(Dir { fd, held: Arc::clone(&shared.held) });
+    for (name, child) in children {
+        let deep = match &asked {
+            Scope::Deep => true,
+            Scope::Facts => false,
+            Scope::Listing(deep) => deep.contains(&name),
+            Scope::Names(names) => names.get(&name).copied().unwrap_or_default(),
+        };
+        let task = Task {
+            path: path::join(&path, &name),
+            parent: (held < shared.held_max).then(|| Arc::clone(&dir)),
+            parent_dev: dev,
+            scope: if deep || child.old.is_none() { Scope::Deep } else { Scope::Facts },
+            child,
+        };
+        scope.spawn(move |scope| self::visit(scope, shared, task));
+    }
+}
+
+type Children = Vec<(Box<[u8]>, Child)>;
+
+/// Lists a directory; true when it was listed to the end.
+fn list(context: &Context, visit: &mut Visit, fd: &OwnedFd, children: &mut Children) -> bool {
     let mut countdown = CANCEL_EVERY;
     let mut cancelled = false;
-    let listed = sys::list(&fd, |name, hint| {
+    let listed = sys::list(fd, |name, hint| {
         countdown -= 1;
         if countdown == 0 {
             countdown = CANCEL_EVERY;
@@ -110,27 +161,36 @@ fn visit<'s>(scope: &Scope<'s>, shared: &'s Shared<'s>, task: Task) {
     if let Err(error) = listed {
         context.tally.io_error("list", visit.path(), error);
     }
-    let dev = visit.dev;
-    let path = visit.path().to_vec();
-    visit.finish(context, fd.as_fd(), listed.is_ok() && !cancelled);
-    if children.is_empty() || cancelled {
-        return;
-    }
-    // A name that was listed twice is one directory; the first counts, as it does for its entry.
-    children.sort_by(|a, b| a.0.cmp(&b.0));
-    children.dedup_by(|again, first| again.0 == first.0);
-    let held = shared.held.fetch_add(1, Ordering::Relaxed);
-    let dir = Arc::new(Dir { fd, held: Arc::clone(&shared.held) });
-    for (name, child) in children {
-        let task = Task {
-            path: path::join(&path, &name),
-            parent: (held < shared.held_max).then(|| Arc::clone(&dir)),
-            parent_dev: dev,
-            child,
-            only: None,
+    listed.is_ok() && !cancelled
+}
+
+/// Looks names up one by one; true when each got an answer.
+fn look_up(
+    context: &Context,
+    visit: &mut Visit,
+    fd: &OwnedFd,
+    names: &BTreeMap<Box<[u8]>, bool>,
+    children: &mut Children,
+) -> bool {
+    for (n, name) in names.keys().enumerate() {
+        if n % CANCEL_EVERY == 0 && context.tally.is_cancelled() {
+            return false;
+        }
+        let Ok(c_name) = sys::c_name(name) else { continue };
+        let hint = match sys::look_at(fd, &c_name) {
+            Ok(look) => look.stat.map_or(Hint::Special, |stat| Hint::of_kind(stat.kind)),
+            // Gone: the end of the visit decides what that means.
+            Err(Errno::NOENT) => continue,
+            Err(error) => {
+                context.tally.io_error("look at", &path::join(visit.path(), name), error);
+                continue;
+            }
         };
-        scope.spawn(move |scope| self::visit(scope, shared, task));
+        if let Seen::Descend(child) = visit.entry(context, fd.as_fd(), &c_name, hint) {
+            children.push((name.clone(), child));
+        }
     }
+    true
 }
 
 fn open(context: &Context, path: &[u8], parent: Option<&Dir>) -> Result<OwnedFd, Errno> {

@@ -3,79 +3,70 @@
 
 mod compare;
 mod content;
+mod context;
 mod fd;
+mod links;
 mod moves;
 mod new_dir;
 mod plan;
 mod portable;
 mod report;
+mod start;
+mod turn;
 mod verify;
 mod walk;
 
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::commit::{Engine, RootChange, ScanBatch, Task, record_differs};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::ignore::IgnoreRules;
 use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
 use crate::options::{ContentHash, Publish, ScanMode, ScanOptions, Walker};
-use crate::path::{self, escape};
+use crate::path::escape;
 use crate::root;
 use crate::root_record::{RootRecord, RootState};
-use crate::snapshot::{DirNode, RootView};
-use crate::{sys, testing};
+use crate::snapshot::RootView;
+use crate::testing;
 
 pub use report::{CancelToken, Held, Phase, Progress, Report, ScanContext, ScanError, Timings};
 pub use verify::{Difference, DifferenceKind, VerifyReport};
 
 pub(crate) use verify::verify;
 
-use plan::Planned;
+pub(crate) use context::Escort;
+pub(crate) use start::{Look, Target};
+pub(crate) use turn::Scanner;
+
+use context::{Context, Found, Walk};
+use plan::{Planned, Unplanned};
 use report::Tally;
-use walk::{Context, Found, Start, Walk};
 
 /// Times a scan is begun when the root is changed under it.
 const TRIES_MAX: u32 = 3;
 /// Directories of one batch of a progressive scan, about.
 const PROGRESSIVE_DIRS: usize = 2_000;
 
-/// What scans need besides the engine; lives as long as the warden.
-#[derive(Default)]
-pub(crate) struct Scanner {
-    /// One pool for each number of threads that was asked for.
-    pools: Mutex<HashMap<usize, Arc<ThreadPool>>>,
-    /// One scan of a root at a time.
-    locks: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
-}
+/// Directories with changes that the live engine is told of at most.
+const CHANGED_MAX: usize = 1_024;
 
-impl Scanner {
-    fn pool(&self, threads: usize) -> Result<Arc<ThreadPool>> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let threads = if threads == 0 { cores } else { threads.min(256) };
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&threads) {
-            return Ok(Arc::clone(pool));
-        }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|n| format!("tw-scan-{n}"))
-            .build()
-            .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start the threads of a scan: {e}")))?;
-        let pool = Arc::new(pool);
-        pools.insert(threads, Arc::clone(&pool));
-        Ok(pool)
-    }
-
-    fn lock(&self, root: u32) -> Arc<Mutex<()>> {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(root).or_default())
-    }
+/// What the live engine gives a scan on its way.
+pub(crate) struct Errand {
+    pub(crate) kind: OperationKind,
+    pub(crate) escort: Option<Arc<dyn Escort>>,
+    /// What is gone was deleted: somebody watched it go. Nothing is held then.
+    pub(crate) losses_proven: bool,
+    pub(crate) nice: i32,
+    /// Directories in which something changed; the first of them, filled by the scan.
+    pub(crate) changed: Mutex<Vec<Vec<u8>>>,
+    /// Known names of files that have several and were found changed under one.
+    pub(crate) linked: Mutex<Vec<links::Name>>,
 }
 
 /// One scan of one root.
@@ -85,27 +76,85 @@ struct Run<'a> {
     options: &'a ScanOptions,
     context: &'a ScanContext,
     pool: Arc<ThreadPool>,
-    /// Relative path, or `None` for the whole root.
-    subtree: Option<&'a [u8]>,
+    target: Target<'a>,
+    errand: Option<&'a Errand>,
     started: Instant,
     start_ns: i64,
 }
 
-/// Scans one root, or one subtree of it, and applies the result. An unavailable or held root is
-/// said in the report, not an error.
+/// Scans a root or part of it, and applies the result; subscribers are told. An unavailable or held
+/// root is said in the report, not an error.
 pub(crate) fn scan(
+    engine: &Arc<Engine>,
+    scanner: &Scanner,
+    name: &str,
+    target: Target<'_>,
+    (options, context): (&ScanOptions, &ScanContext),
+    errand: Option<&Errand>,
+) -> Result<Report> {
+    if matches!(target, Target::Looks(_)) {
+        return in_turn(engine, scanner, name, target, (options, context), errand);
+    }
+    let root = engine.root(name.as_bytes())?.record.name.clone();
+    let kind = match target {
+        Target::Subtree(b"") => kind(Target::Whole, options.mode, errand),
+        target => kind(target, options.mode, errand),
+    };
+    let heard = engine.hub.is_heard().then(|| context.also_tell(tell_progress(engine)));
+    engine.hub.tell(Event::ScanStarted { root: root.clone(), kind });
+    let given = (options, heard.as_ref().unwrap_or(context));
+    let result = in_turn(engine, scanner, name, target, given, errand);
+    let failed;
+    let report = match &result {
+        Ok(report) => report,
+        Err(error) => {
+            failed = Report::failed(name, options.mode, engine.load().seq(), error);
+            &failed
+        }
+    };
+    engine.hub.tell(Event::ScanFinished {
+        root,
+        kind,
+        status: report.status(),
+        seq: report.seq,
+        counts: report.counts(),
+        elapsed_ms: report.elapsed_ms,
+    });
+    result
+}
+
+fn tell_progress(engine: &Arc<Engine>) -> impl Fn(&Progress) + Send + Sync + 'static + use<> {
+    let engine = Arc::clone(engine);
+    move |progress| {
+        engine.hub.tell(Event::ScanProgress {
+            root: progress.root.clone(),
+            phase: progress.phase.name(),
+            dirs: progress.dirs,
+            files: progress.files,
+            bytes: progress.bytes,
+            estimate_files: progress.estimate_files,
+            eta_ms: progress.eta_ms,
+        });
+    }
+}
+
+/// Waits for other scans of the root, then scans it.
+fn in_turn(
     engine: &Engine,
     scanner: &Scanner,
     name: &str,
-    subtree: Option<&[u8]>,
-    options: &ScanOptions,
-    context: &ScanContext,
+    target: Target<'_>,
+    (options, context): (&ScanOptions, &ScanContext),
+    errand: Option<&Errand>,
 ) -> Result<Report> {
     let root = engine.root(name.as_bytes())?;
-    let lock = scanner.lock(root.record.id);
-    let _one_at_a_time = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_one_at_a_time) = scanner.take_turn(root.record.id, || context.is_cancelled()) else {
+        let mut report = Report::new(name, options.mode, engine.load().seq());
+        report.cancelled = true;
+        return Ok(report);
+    };
     let threads = if options.threads == 0 { engine.options.threads } else { options.threads };
-    let pool = scanner.pool(threads)?;
+    let pool = scanner.pool(threads, errand.map_or(0, |errand| errand.nice))?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -114,12 +163,19 @@ pub(crate) fn scan(
         let view = engine.root(name.as_bytes())?;
         let run = Run {
             engine,
-            // A root that has never been scanned has no parts yet.
-            subtree: subtree.filter(|s| !s.is_empty() && !view.live.head.is_unread),
+            target: match target {
+                // A root that has never been scanned has no parts yet.
+                _ if view.live.head.is_unread => Target::Whole,
+                // Parts that keep changing under the look are not looked at for ever.
+                Target::Looks(_) if tries == TRIES_MAX => Target::Whole,
+                Target::Subtree(b"") => Target::Whole,
+                target => target,
+            },
             view,
             options,
             context,
             pool: Arc::clone(&pool),
+            errand,
             started: Instant::now(),
             start_ns: engine.options.clock.now_ns(),
         };
@@ -149,13 +205,8 @@ impl Run<'_> {
         if self.is_progressive() {
             return self.progressive(report, &guarded, &context);
         }
-        let found = match self.start(&guarded) {
-            Some(start) => {
-                self.walker().walk(&context, start);
-                std::mem::take(&mut *context.found.lock().unwrap_or_else(PoisonError::into_inner))
-            }
-            None => Vec::new(),
-        };
+        self.walker().walk(&context, start::starts(self.target, &self.view, &guarded));
+        let found = std::mem::take(&mut *context.found.lock().unwrap_or_else(PoisonError::into_inner));
         report.timings.walk_ms = self.elapsed_ms();
         testing::pass("scan:walked");
         context.tally.write(&mut report);
@@ -167,9 +218,24 @@ impl Run<'_> {
         {
             return self.unavailable(report, reason);
         }
+        if let (Target::Looks(_), Some(errand)) = (self.target, self.errand) {
+            let inodes = links::touched(&self.view, &found);
+            if !inodes.is_empty() {
+                let names = links::names_of(&self.view, &inodes);
+                *errand.linked.lock().unwrap_or_else(PoisonError::into_inner) = names;
+            }
+        }
         let now = self.engine.options.clock.now_ns();
-        let Ok(planned) = plan::plan(&self.view, &context, found, &self.pool, now) else {
-            return Ok(self.cancelled(report));
+        let planned = match plan::plan(&self.view, &context, found, &self.pool, now) {
+            Ok(planned) => planned,
+            Err(Unplanned::Cancelled) => return Ok(self.cancelled(report)),
+            Err(Unplanned::Twice(path)) => {
+                let shown = escape(&path);
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("`{shown}` changed while it was looked at"),
+                ));
+            }
         };
         context.tally.write(&mut report);
         report.unchanged = report.unchanged.saturating_add_signed(planned.unchanged);
@@ -179,6 +245,10 @@ impl Run<'_> {
         }
         let record = self.next_record(&context, &report);
         self.apply(report, planned, record, &context)
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.target, Target::Whole)
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -201,6 +271,9 @@ impl Run<'_> {
             keeps_hashes: record.content_hash == ContentHash::Changed,
             full: self.options.mode == ScanMode::Full,
             accept_missing: self.options.accept_missing,
+            losses_proven: self.errand.is_some_and(|errand| errand.losses_proven),
+            takes_facts: matches!(self.target, Target::Looks(_)),
+            escort: self.errand.and_then(|errand| errand.escort.clone()),
             rules_unchanged: self.options.mode == ScanMode::Quick
                 && record.rules_digest == rules_digest(record, &nested),
             ignorer,
@@ -222,49 +295,14 @@ impl Run<'_> {
         }
     }
 
-    /// Where the walk begins. A subtree begins at its parent, looking at one name alone, so that its
-    /// coming and going is seen; a path that is unknown, or leads through a directory that is another
-    /// one by now, begins where it is still as known.
-    fn start(&self, guarded: &root::Guarded) -> Option<Start> {
-        let Some(subtree) = self.subtree else {
-            return Some(Start { path: Vec::new(), node: Arc::clone(&self.view.live), only: None });
-        };
-        let mut node = &self.view.live;
-        let mut at: Vec<u8> = Vec::new();
-        let mut names = path::components(subtree).peekable();
-        while let Some(name) = names.next() {
-            let below = path::join(&at, name);
-            let same = |kid: &&Arc<DirNode>| {
-                names.peek().is_some() && !kid.head.is_unread && self.is_same_dir(guarded, &below, kid)
-            };
-            match node.kid(name).filter(same) {
-                Some(kid) => {
-                    node = kid;
-                    at = below;
-                }
-                None => return Some(Start { path: at, node: Arc::clone(node), only: Some(name.to_vec()) }),
-            }
-        }
-        None
-    }
-
-    /// True while the directory on disk is the one that is known.
-    fn is_same_dir(&self, guarded: &root::Guarded, at: &[u8], node: &DirNode) -> bool {
-        let look = sys::open_dir_below(&guarded.fd, at).and_then(sys::look_fd);
-        let record = &self.view.record;
-        let trusted = record.compare.trusts_inode() && !record.adopt && node.head.stat.inode != 0;
-        look.ok()
-            .and_then(|look| look.stat)
-            .is_some_and(|stat| !trusted || stat.inode == node.head.stat.inode)
-    }
-
     /// A root that held entries and is empty now is more likely not mounted than emptied.
     fn not_emptied(&self, report: &Report, context: &Context) -> Result<(), String> {
         let known = self.view.live.totals;
         let ignored = context.tally.ignored.load(Ordering::Relaxed);
         let seen = report.files + report.special + report.errors + ignored;
         let empty = report.dirs <= 1 && seen == 0;
-        if self.subtree.is_some() || self.options.accept_missing || !empty || known.files + known.dirs == 0 {
+        let trusted = self.options.accept_missing || context.losses_proven;
+        if !self.is_whole() || trusted || !empty || known.files + known.dirs == 0 {
             return Ok(());
         }
         let shown = escape(self.view.record.path.as_os_str().as_bytes());
@@ -278,15 +316,14 @@ impl Run<'_> {
         let mut record = (*self.view.record).clone();
         record.state = RootState::Ready;
         record.last_scan_ns = self.engine.options.clock.now_ns();
-        if self.subtree.is_none() {
+        if self.is_whole() {
             // A part that could not be read keeps the rules from counting as applied, but not the
             // root from being taken up: that would switch the guard's finer checks off for good.
             record.adopt = false;
             if report.errors == 0 {
                 record.rules_digest = rules_digest(&record, &context.nested);
             }
-        }
-        if self.subtree.is_some() {
+        } else {
             // Part of a root says nothing about the whole.
             record.state = self.view.record.state.clone();
         }
@@ -294,14 +331,9 @@ impl Run<'_> {
     }
 
     fn operation(&self, counts: Counts, status: OperationStatus, error: Option<String>) -> Operation {
-        let kind = match (self.subtree, self.options.mode) {
-            (Some(_), _) => OperationKind::Subtree,
-            (None, ScanMode::Quick) => OperationKind::Quick,
-            (None, ScanMode::Full) => OperationKind::Full,
-        };
         Operation {
             id: 0,
-            kind,
+            kind: kind(self.target, self.options.mode, self.errand),
             root: self.view.record.name.clone(),
             start_ns: self.start_ns,
             end_ns: self.engine.options.clock.now_ns(),
@@ -321,6 +353,10 @@ impl Run<'_> {
     ) -> Result<Report> {
         let before = Instant::now();
         report.set_counts(&planned.counts);
+        if let Some(errand) = self.errand {
+            let changed = planned.live.iter().take(CHANGED_MAX).map(|edit| edit.path.clone());
+            errand.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(changed);
+        }
         if planned.is_empty() && !record_differs(&self.view.record, &record) {
             report.elapsed_ms = self.elapsed_ms();
             return Ok(report);
@@ -330,6 +366,8 @@ impl Run<'_> {
         let counts = Counts { errors: report.errors, ..planned.counts };
         let status = if report.errors > 0 { OperationStatus::Partial } else { OperationStatus::Ok };
         let error = report.first_errors.first().map(|e| e.message.clone());
+        let is_back = !matches!(self.view.record.state, RootState::New | RootState::Ready)
+            && record.state == RootState::Ready;
         let batch = ScanBatch {
             base: Arc::clone(&self.view),
             live: planned.live,
@@ -342,6 +380,9 @@ impl Run<'_> {
         };
         report.seq = self.engine.submit(Task::Scan(Box::new(batch)))?;
         report.published = true;
+        if is_back {
+            self.engine.hub.tell(Event::RootBack { root: self.view.record.name.clone() });
+        }
         report.timings.commit_ms = u64::try_from(before.elapsed().as_millis()).unwrap_or(u64::MAX);
         report.elapsed_ms = self.elapsed_ms();
         Ok(report)
@@ -359,11 +400,18 @@ impl Run<'_> {
         if self.view.record.state == state || self.engine.store.is_read_only() {
             return Ok(());
         }
+        let root = self.view.record.name.clone();
+        let event = match &state {
+            RootState::Held { missing, of } => Event::RootHeld { root, missing: *missing, of: *of },
+            _ => Event::RootUnavailable { root, reason: why.clone() },
+        };
         let counts = Counts { errors: report.errors, ..Counts::default() };
         let operation = self.operation(counts, status, Some(why));
         let change = RootChange::new(self.view.record.id, move |record| record.state = state);
         report.seq = self.engine.submit(Task::ChangeRoot(change, Some(Box::new(operation))))?;
         report.published = true;
+        // Who hears of it can see it.
+        self.engine.hub.tell(event);
         Ok(())
     }
 
@@ -390,7 +438,7 @@ impl Run<'_> {
 
     fn is_progressive(&self) -> bool {
         self.options.publish == Publish::Progressive
-            && self.subtree.is_none()
+            && self.is_whole()
             && self.view.live.head.is_unread
             && self.view.gone.pages.len() == 0
     }
@@ -403,14 +451,14 @@ impl Run<'_> {
         guarded: &root::Guarded,
         context: &Arc<Context>,
     ) -> Result<Report> {
-        let Some(start) = self.start(guarded) else { return Ok(report) };
+        let starts = start::starts(Target::Whole, &self.view, guarded);
         let (finished, finish) = crossbeam_channel::bounded::<()>(0);
         let walker = self.walker();
         let mut view = Arc::clone(&self.view);
         let mut counts = Counts::default();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                walker.walk(context, start);
+                walker.walk(context, starts);
                 drop(finished);
             });
             loop {
@@ -488,6 +536,15 @@ impl Run<'_> {
         let seq = self.engine.submit(Task::Scan(Box::new(batch)))?;
         *view = self.engine.root(self.view.record.name.as_bytes())?;
         Ok(seq)
+    }
+}
+
+fn kind(target: Target<'_>, mode: ScanMode, errand: Option<&Errand>) -> OperationKind {
+    match (errand, target, mode) {
+        (Some(errand), _, _) => errand.kind,
+        (None, Target::Subtree(_) | Target::Looks(_), _) => OperationKind::Subtree,
+        (None, Target::Whole, ScanMode::Quick) => OperationKind::Quick,
+        (None, Target::Whole, ScanMode::Full) => OperationKind::Full,
     }
 }
 

@@ -16,8 +16,8 @@ use crate::journal::Writer;
 use crate::operation::Counts;
 use crate::snapshot::{DirEdit, DirNode, Head, PageView, Record, RootView, Slot};
 
+use super::context::{Content, Context, Found, Fresh};
 use super::report::Held;
-use super::walk::{Content, Context, Found, Fresh};
 
 /// What one scan of one root leads to.
 #[derive(Default)]
@@ -40,8 +40,13 @@ impl Planned {
     }
 }
 
-/// The scan was cancelled while content was read.
-pub(crate) struct Cancelled;
+/// Why there is no plan.
+pub(crate) enum Unplanned {
+    /// The scan was cancelled while content was read.
+    Cancelled,
+    /// A directory was met twice: it was moved while the walk was under way.
+    Twice(Vec<u8>),
+}
 
 /// One directory with its differences unpacked.
 struct Dir {
@@ -97,8 +102,11 @@ pub(crate) fn plan(
     mut found: Vec<Found>,
     pool: &ThreadPool,
     now_ns: i64,
-) -> Result<Planned, Cancelled> {
+) -> Result<Planned, Unplanned> {
     pool.install(|| found.par_sort_unstable_by(|a, b| crate::path::compare(&a.path, &b.path)));
+    if let Some(twice) = found.array_windows::<2>().find(|[a, b]| a.path == b.path) {
+        return Err(Unplanned::Twice(twice[0].path.clone()));
+    }
     settle::settle(context, &mut found);
     let untouched = view.live.pages.len() == 0 && view.gone.pages.len() == 0;
     if untouched && view.live.head.is_unread && !context.keeps_hashes {

@@ -17,8 +17,9 @@ use crate::error::ErrorKind;
 use crate::path;
 use crate::sys::{self, Hint};
 
+use super::context::{Child, Context, Scope, Start, Walk};
 use super::fd::start_dev;
-use super::walk::{Child, Context, Seen, Start, Visit, Walk};
+use super::walk::{Seen, Visit};
 
 /// Walks with the threads of `pool`.
 pub(crate) struct PortableWalk {
@@ -32,13 +33,21 @@ pub(crate) struct PortableWalk {
 struct State {
     parent_dev: u64,
     child: Child,
-    only: Option<Vec<u8>>,
+    scope: Scope,
 }
 
 type Entry = DirEntry<(State, ())>;
 
 impl Walk for PortableWalk {
-    fn walk(&self, context: &Arc<Context>, start: Start) {
+    fn walk(&self, context: &Arc<Context>, starts: Vec<Start>) {
+        for start in starts {
+            self.walk_one(context, start);
+        }
+    }
+}
+
+impl PortableWalk {
+    fn walk_one(&self, context: &Arc<Context>, start: Start) {
         let at = self.root.join(sys::as_path(&start.path));
         let id = start.node.head.node;
         let parent_dev = if start.path.is_empty() {
@@ -46,7 +55,7 @@ impl Walk for PortableWalk {
         } else {
             start_dev(context, &start.path, start.node.head.is_mount)
         };
-        let first = State { parent_dev, child: Child { old: Some(start.node), id }, only: start.only };
+        let first = State { parent_dev, child: Child { old: Some(start.node), id }, scope: start.scope };
         // Children that jwalk could not list never get a visit; they are settled at the end.
         let announced: Arc<Mutex<HashMap<Vec<u8>, Child>>> = Arc::default();
         let (shared, root, noted) = (Arc::clone(context), self.root.clone(), Arc::clone(&announced));
@@ -118,7 +127,7 @@ fn visit(
             return;
         }
     };
-    let begun = Visit::begin(context, path, &fd, state.parent_dev, state.child.clone(), state.only.clone());
+    let begun = Visit::begin(context, path, &fd, state.parent_dev, state.child.clone(), &state.scope);
     let Some(mut visit) = begun else {
         entries.clear();
         return;
@@ -129,6 +138,10 @@ fn visit(
             complete = false;
             continue;
         };
+        if !visit.is_wanted(entry.file_name.as_bytes()) {
+            entry.read_children = None;
+            continue;
+        }
         let Ok(name) = sys::c_name(entry.file_name.as_bytes()) else { continue };
         let seen = visit.entry(
             context,
@@ -139,7 +152,7 @@ fn visit(
         match (seen, &mut entry.read_children) {
             (Seen::Descend(child), Some(read)) => {
                 lock(announced).insert(path::join(visit.path(), name.as_bytes()), child.clone());
-                read.client_read_state = Some(State { parent_dev: visit.dev, child, only: None });
+                read.client_read_state = Some(State { parent_dev: visit.dev, child, scope: Scope::Deep });
             }
             (Seen::Descend(child), None) => {
                 lock(announced).insert(path::join(visit.path(), name.as_bytes()), child);

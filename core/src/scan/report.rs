@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::operation::Counts;
+use crate::operation::{Counts, OperationStatus};
 use crate::options::ScanMode;
 use crate::path::escape;
 
@@ -139,6 +139,36 @@ impl Report {
         self.failed
     }
 
+    /// What happened to files and symlinks.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            added: self.added,
+            modified: self.modified,
+            moved: self.moved,
+            missing: self.missing,
+            restored: self.restored,
+            forgotten: self.forgotten,
+            errors: self.errors,
+        }
+    }
+
+    /// How it ended.
+    pub(crate) fn status(&self) -> OperationStatus {
+        if self.failed {
+            OperationStatus::Failed
+        } else if self.cancelled {
+            OperationStatus::Cancelled
+        } else if self.unavailable.is_some() {
+            OperationStatus::Unavailable
+        } else if self.held.is_some() {
+            OperationStatus::Held
+        } else if self.errors > 0 {
+            OperationStatus::Partial
+        } else {
+            OperationStatus::Ok
+        }
+    }
+
     pub(crate) fn set_counts(&mut self, counts: &Counts) {
         self.added = counts.added;
         self.modified = counts.modified;
@@ -265,6 +295,18 @@ impl ScanContext {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// The same, and `more` is told of the progress too.
+    pub(crate) fn also_tell(&self, more: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        let first = self.progress.clone();
+        let progress = move |progress: &Progress| {
+            if let Some(first) = &first {
+                first(progress);
+            }
+            more(progress);
+        };
+        Self { progress: Some(Arc::new(progress)), cancel: self.cancel.clone() }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::root;
 use crate::snapshot::{PageView, RootView};
 
 use super::content::{self, Job, Outcome};
+use super::context::{Content, Context, Found, Fresh, Scope, Start, Walk};
 use super::fd::FdWalk;
 use super::report::{ERRORS_KEPT, Report, ScanContext, ScanError, Tally};
-use super::walk::{Content, Context, Found, Fresh, Start, Walk};
 use super::{Scanner, own_files};
 
 /// Differences kept in full; the rest is counted.
@@ -112,7 +112,7 @@ fn one(
             return Ok(());
         }
     };
-    let pool = scanner.pool(engine.options.threads)?;
+    let pool = scanner.pool(engine.options.threads, 0)?;
     let shared = engine.load();
     let records = shared.tree().into_iter().flat_map(|tree| &tree.roots).map(|r| &*r.record);
     let context = Arc::new(Context {
@@ -122,6 +122,9 @@ fn one(
         keeps_hashes: false,
         full: false,
         accept_missing: false,
+        losses_proven: false,
+        takes_facts: false,
+        escort: None,
         ignorer: IgnoreRules::new(record.ignore.iter().cloned())?.compile()?,
         rules_unchanged: false,
         nested: root::nested(record, records),
@@ -133,8 +136,8 @@ fn one(
         found: Mutex::default(),
         root_fd: guarded.fd,
     });
-    let start = Start { path: Vec::new(), node: Arc::clone(&view.live), only: None };
-    FdWalk { pool: Arc::clone(&pool) }.walk(&context, start);
+    let start = Start { path: Vec::new(), node: Arc::clone(&view.live), scope: Scope::Deep };
+    FdWalk { pool: Arc::clone(&pool) }.walk(&context, vec![start]);
     let found = std::mem::take(&mut *context.found.lock().unwrap_or_else(PoisonError::into_inner));
     let mut differences = Vec::new();
     for dir in found {

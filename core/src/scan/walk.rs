@@ -3,109 +3,28 @@
 //! against its packed page and only differences are kept, so a directory of a million files is
 //! streamed (rules R1, R2, R4, R7, R8 and R9 in ARCHITECTURE.md).
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use crate::clock::Clock;
-use crate::entry::{Compare, Kind, Stat};
+use crate::entry::{Kind, Stat};
 use crate::error::ErrorKind;
-use crate::ignore::Ignorer;
 use crate::path;
 use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE, Slot};
 use crate::sys::{self, Hint, Look};
 
 use super::compare::{differs, judge};
+use super::context::{Child, Content, Context, Found, Fresh, Scope};
 use super::new_dir::NewEntries;
-use super::report::Tally;
 
 /// Bytes of a name at most: NAME_MAX of Linux. Some foreign file systems allow more.
 const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a symlink's target at most: PATH_MAX of Linux.
 const TARGET_BYTES_MAX: usize = 4_096;
-
-/// Everything that all threads of one walk share.
-pub(crate) struct Context {
-    pub(crate) root_fd: OwnedFd,
-    pub(crate) root_dev: u64,
-    pub(crate) compare: Compare,
-    /// Take up new inode numbers and ctimes silently: the root was moved to another file system.
-    pub(crate) adopt: bool,
-    pub(crate) keeps_hashes: bool,
-    pub(crate) full: bool,
-    pub(crate) accept_missing: bool,
-    pub(crate) ignorer: Ignorer,
-    /// The rules are those that every known entry was held against.
-    pub(crate) rules_unchanged: bool,
-    /// Directories of other roots, relative to this one.
-    pub(crate) nested: Vec<Vec<u8>>,
-    /// Directory and first bytes of the name of the engine's own files, when they lie in this root.
-    pub(crate) own_files: Option<(Vec<u8>, Vec<u8>)>,
-    pub(crate) tick_ns: i64,
-    pub(crate) clock: Clock,
-    pub(crate) ids: Arc<AtomicU64>,
-    pub(crate) tally: Tally,
-    pub(crate) found: Mutex<Vec<Found>>,
-}
-
-/// Where a walk starts.
-pub(crate) struct Start {
-    /// A known directory, relative to the root.
-    pub(crate) path: Vec<u8>,
-    pub(crate) node: Arc<DirNode>,
-    /// Look at this name in it alone, and below.
-    pub(crate) only: Option<Vec<u8>>,
-}
-
-/// The small interface of a walker.
-pub(crate) trait Walk: Send + Sync {
-    /// Visits every directory from `start` on; what differs ends up in `context.found`.
-    fn walk(&self, context: &Arc<Context>, start: Start);
-}
-
-/// How an entry of a known directory differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fresh {
-    /// No such name before, or another file under it.
-    Added,
-    /// The same file, changed.
-    Modified,
-    /// The same, but its content must be read before one can say so.
-    Recheck,
-    /// The same; only what identifies it is taken up anew.
-    Refreshed,
-}
-
-/// One directory in which something differs.
-pub(crate) struct Found {
-    pub(crate) path: Vec<u8>,
-    /// Facts of the directory where they differ or are new.
-    pub(crate) head: Option<Head>,
-    pub(crate) content: Content,
-    /// What stood in its place before, when it is another directory under a known name.
-    pub(crate) replaced: Option<Arc<DirNode>>,
-    /// Some entry was changed too recently to be trusted.
-    pub(crate) racy: bool,
-}
-
-pub(crate) enum Content {
-    /// A directory that was not known: all of its entries, packed.
-    New(Vec<Arc<[u8]>>),
-    /// A known directory: what differs.
-    Known { fresh: Vec<(Record, Fresh)>, lost: Vec<Box<[u8]>>, ignored: Vec<Box<[u8]>> },
-}
-
-/// A subdirectory to visit next.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Child {
-    pub(crate) old: Option<Arc<DirNode>>,
-    /// Id for a directory that is new.
-    pub(crate) id: u64,
-}
 
 /// What a listed name turned out to be.
 pub(crate) enum Seen {
@@ -129,7 +48,9 @@ pub(crate) struct Visit {
     old: Option<Arc<DirNode>>,
     head: Option<Head>,
     replaced: Option<Arc<DirNode>>,
-    only: Option<Vec<u8>>,
+    /// Nothing but these names is looked at; `None` for a directory that is taken up whole.
+    only: Option<Arc<BTreeMap<Box<[u8]>, bool>>>,
+    has_other_mode: bool,
     /// One bit for each known entry, page after page.
     seen: Vec<u64>,
     page_starts: Vec<u32>,
@@ -146,33 +67,6 @@ pub(crate) struct Visit {
     unchanged: u64,
 }
 
-impl Context {
-    pub(crate) fn is_racy(&self, stat: &Stat, now_ns: i64) -> bool {
-        let time = if self.compare.trusts_ctime() { stat.ctime_ns } else { stat.mtime_ns };
-        now_ns.saturating_sub(time).saturating_abs() < self.tick_ns
-    }
-
-    fn take_ids(&self, count: u64) -> u64 {
-        self.ids.fetch_add(count, Ordering::Relaxed)
-    }
-
-    fn push(&self, found: Found) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).push(found);
-    }
-
-    /// A new directory that could not be opened still is an entry.
-    pub(crate) fn push_unread(&self, path: Vec<u8>, id: u64, stat: Stat) {
-        let head = Head { stat, is_unread: true, seq: SEQ_OF_PAGE, ..Head::empty(id, id) };
-        self.push(Found {
-            path,
-            head: Some(head),
-            content: Content::New(Vec::new()),
-            replaced: None,
-            racy: false,
-        });
-    }
-}
-
 impl Visit {
     /// Begins the visit of an open directory. `None` when it must not be entered: a mount point
     /// that is gone keeps what was below it.
@@ -182,7 +76,7 @@ impl Visit {
         fd: impl AsFd,
         parent_dev: u64,
         child: Child,
-        only: Option<Vec<u8>>,
+        scope: &Scope,
     ) -> Option<Self> {
         let look = match sys::look_fd(fd) {
             Ok(look) => look,
@@ -230,6 +124,12 @@ impl Visit {
                 differs(context, &node.head, &now).then_some(now)
             }
         };
+        let has_other_mode =
+            context.takes_facts && old.as_ref().is_some_and(|node| node.head.stat.mode != stat.mode);
+        let only = match scope {
+            Scope::Names(names) if old.is_some() && !has_other_mode => Some(Arc::clone(names)),
+            _ => None,
+        };
         let mut page_starts = Vec::new();
         let mut count = 0u32;
         for page in old.iter().flat_map(|node| node.pages.iter()) {
@@ -241,9 +141,10 @@ impl Visit {
             path,
             dev: look.dev,
             old,
-            head: head.filter(|_| only.is_none()),
+            head: head.filter(|_| only.is_none() || context.takes_facts),
             replaced,
             only,
+            has_other_mode,
             seen: vec![0; (count as usize).div_ceil(64)],
             page_starts,
             new: NewEntries::default(),
@@ -264,12 +165,19 @@ impl Visit {
         &self.path
     }
 
+    /// True where what is known says nothing about what to leave out: everything is looked at.
+    pub(crate) fn needs_all(&self) -> bool {
+        self.old.is_none() || self.has_other_mode
+    }
+
+    /// False for a name that is not asked for.
+    pub(crate) fn is_wanted(&self, name: &[u8]) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains_key(name))
+    }
+
     /// Takes up one name of the listing.
     pub(crate) fn entry(&mut self, context: &Context, fd: impl AsFd, c_name: &CStr, hint: Hint) -> Seen {
         let name = c_name.to_bytes();
-        if self.only.as_ref().is_some_and(|only| only != name) {
-            return Seen::Nothing;
-        }
         if name.len() > NAME_BYTES_MAX {
             let full = path::join(&self.path, name);
             context.tally.refuse("keep", &full, ErrorKind::TooLarge, "its name has more than 255 bytes");
@@ -340,14 +248,18 @@ impl Visit {
         Some(Known { number, page: page as u32, index: index as u32 })
     }
 
-    #[inline]
     /// Notes that a known entry was listed; true when it had been before.
+    #[inline]
     fn mark(&mut self, number: u32) -> bool {
         let Some(word) = self.seen.get_mut(number as usize / 64) else { return false };
         let bit = 1 << (number % 64);
         let before = *word & bit != 0;
         *word |= bit;
         before
+    }
+
+    fn is_seen(&self, number: u32) -> bool {
+        self.seen.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
     fn look(&self, context: &Context, fd: impl AsFd, name: &CStr) -> Option<Look> {
@@ -552,15 +464,24 @@ impl Visit {
     /// any other answer keeps it (rule R4 in ARCHITECTURE.md).
     fn collect_lost(&mut self, context: &Context, fd: impl AsFd) {
         let Some(node) = self.old.as_ref().map(Arc::clone) else { return };
+        if let Some(only) = self.only.take() {
+            for name in only.keys() {
+                let Some(known) = self.known(name) else { continue };
+                let Some(page) = node.pages.get(known.page as usize) else { continue };
+                if !self.is_seen(known.number) {
+                    self.check_lost(context, &fd, &page.view().slot(known.index as usize));
+                }
+            }
+            return;
+        }
         let mut number = 0u32;
         for page in node.pages.iter() {
             for slot in page.view().slots() {
-                let seen = self.seen.get(number as usize / 64).is_some_and(|w| w & (1 << (number % 64)) != 0);
+                let seen = self.is_seen(number);
                 number += 1;
-                if seen || self.only.as_ref().is_some_and(|only| only != slot.name()) {
-                    continue;
+                if !seen {
+                    self.check_lost(context, &fd, &slot);
                 }
-                self.check_lost(context, &fd, &slot);
             }
         }
     }

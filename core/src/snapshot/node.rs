@@ -95,7 +95,7 @@ impl Head {
         Ok(Self {
             node,
             entry_id,
-            stat: Stat { kind: Kind::Dir, size, mtime_ns, ctime_ns, btime_ns, inode, mode },
+            stat: Stat { kind: Kind::Dir, size, mtime_ns, ctime_ns, btime_ns, inode, mode, linked: false },
             seq,
             is_mount: flags & HEAD_MOUNT != 0,
             is_unread: flags & HEAD_UNREAD != 0,

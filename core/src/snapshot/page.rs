@@ -38,6 +38,7 @@ const FLAG_SEQ: u8 = 0b0000_1000;
 const FLAG_MODE: u8 = 0b0001_0000;
 const FLAG_NO_BTIME: u8 = 0b0010_0000;
 const FLAG_EXTRA: u8 = 0b0100_0000;
+const FLAG_LINKED: u8 = 0b1000_0000;
 
 const EXTRA_HASH: u8 = 1;
 const EXTRA_TARGET: u8 = 2;
@@ -182,7 +183,8 @@ fn push_record(
         | if own_seq.is_some() { FLAG_SEQ } else { 0 }
         | if own_mode.is_some() { FLAG_MODE } else { 0 }
         | if stat.btime_ns == 0 { FLAG_NO_BTIME } else { 0 }
-        | if extra != 0 { FLAG_EXTRA } else { 0 };
+        | if extra != 0 { FLAG_EXTRA } else { 0 }
+        | if stat.linked { FLAG_LINKED } else { 0 };
     let fields = if is_dir {
         // In the place of its size a directory has its number among those of the page.
         [dirs_before, 0, 0, 0, 0, zigzag(record.id.wrapping_sub(id) as i64)]
@@ -470,6 +472,12 @@ impl<'a> Slot<'a> {
         Kind::from_code(self.flags & FLAG_KIND).unwrap_or(Kind::File)
     }
 
+    /// True for a file that had other names too when it was seen.
+    #[inline]
+    pub(crate) fn is_linked(&self) -> bool {
+        self.flags & FLAG_LINKED != 0
+    }
+
     #[inline]
     pub(crate) fn is_racy(&self) -> bool {
         self.flags & FLAG_RACY != 0
@@ -534,7 +542,8 @@ impl<'a> Slot<'a> {
         let btime_ns =
             if self.flags & FLAG_NO_BTIME != 0 { 0 } else { ctime_ns.wrapping_add(unzigzag(btime)) };
         let inode = word(bytes, 40).wrapping_add(unzigzag(next(4)) as u64);
-        Stat { kind: self.kind(), size, mtime_ns, ctime_ns, btime_ns, inode, mode: self.mode() }
+        let (kind, mode, linked) = (self.kind(), self.mode(), self.is_linked());
+        Stat { kind, size, mtime_ns, ctime_ns, btime_ns, inode, mode, linked }
     }
 
     pub(crate) fn hash(&self) -> Option<u128> {
@@ -611,6 +620,7 @@ mod tests {
                     btime_ns,
                     inode,
                     mode,
+                    linked: mode % 2 == 1,
                 },
                 id,
                 seq,

@@ -80,7 +80,8 @@ fn remove_left_over(path: &Path) {
 }
 
 fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, Store) {
-    let store = Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Arc::new(fresh.db)) };
+    let store =
+        Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Some(Arc::new(fresh.db))) };
     (fresh.path, store)
 }
 
@@ -102,7 +103,7 @@ fn finish(
         }
     };
     let db = store.db.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match Arc::into_inner(db) {
+    match db.and_then(Arc::into_inner) {
         Some(db) if named => Ok((db, create::sync(&parent))),
         _ => Err(Error::new(ErrorKind::Io, "the new state file could not take its name")),
     }
@@ -182,7 +183,7 @@ pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
     let kept_as = free_name(path)?;
     let writable = Config { create: true, read_only: false, ..config.clone() };
     let old = match create::open(path, &config) {
-        Ok(db) => Some(Store { path: path.to_owned(), config, db: RwLock::new(Arc::new(db)) }),
+        Ok(db) => Some(Store { path: path.to_owned(), config, db: RwLock::new(Some(Arc::new(db))) }),
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => None,
         Err(error) => return Err(error),
     };

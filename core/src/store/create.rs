@@ -171,7 +171,7 @@ fn create(path: &Path, config: &Config) -> Result<Option<Db>> {
     let store = Store {
         path: path.to_owned(),
         config: config.clone(),
-        db: std::sync::RwLock::new(Arc::new(fresh.db)),
+        db: std::sync::RwLock::new(Some(Arc::new(fresh.db))),
     };
     let database = new_database_id().map_err(|e| store.io("draw a database id for", e))?;
     let made = (|| {
@@ -183,7 +183,9 @@ fn create(path: &Path, config: &Config) -> Result<Option<Db>> {
         txn.commit()
     })();
     let db = store.db.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let db = Arc::into_inner(db).ok_or_else(|| Error::new(ErrorKind::Io, "the new state file is in use"))?;
+    let db = db
+        .and_then(Arc::into_inner)
+        .ok_or_else(|| Error::new(ErrorKind::Io, "the new state file is in use"))?;
     if let Err(error) = made {
         let _ = std::fs::remove_file(&fresh.path);
         return Err(error);

@@ -106,7 +106,8 @@ pub(crate) struct Store {
     path: PathBuf,
     config: Config,
     /// Replaced as a whole when the file is compacted; held only to clone the handle.
-    db: RwLock<Arc<Db>>,
+    /// `None` once the file is closed.
+    db: RwLock<Option<Arc<Db>>>,
 }
 
 /// A consistent view of the rows, independent of the writer.
@@ -121,7 +122,7 @@ impl Store {
     pub(crate) fn open(path: &Path, config: Config) -> Result<Self> {
         let path = create::resolve(path)?;
         let db = create::open(&path, &config)?;
-        Ok(Self { path, config, db: RwLock::new(Arc::new(db)) })
+        Ok(Self { path, config, db: RwLock::new(Some(Arc::new(db))) })
     }
 
     /// Absolute path of the file.
@@ -134,13 +135,20 @@ impl Store {
     }
 
     pub(crate) fn file_bytes(&self) -> Result<u64> {
-        let db = self.handle();
+        let db = self.handle()?;
         let meta = db.disk.file().metadata();
         Ok(meta.map_err(|e| self.io("read the size of", e))?.len())
     }
 
-    fn handle(&self) -> Arc<Db> {
-        Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    fn handle(&self) -> Result<Arc<Db>> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.clone().ok_or_else(|| Error::new(ErrorKind::Closed, "the warden has been closed"))
+    }
+
+    /// Closes the file: its lock is released, at the latest with the last iterator over its rows.
+    pub(crate) fn close(&self) {
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(db);
     }
 
     fn io(&self, doing: &str, error: std::io::Error) -> Error {
@@ -149,7 +157,7 @@ impl Store {
 
     /// Gives an error that follows from an earlier failure of the disk that failure's kind.
     pub(crate) fn failed(&self, error: Error) -> Error {
-        match self.handle().disk.failure() {
+        match self.handle().ok().and_then(|db| db.disk.failure()) {
             Some(kind) if error.kind() == ErrorKind::Io => error.with_kind(kind),
             _ => error,
         }
@@ -166,7 +174,7 @@ impl Store {
     }
 
     fn begin_rows(&self) -> Result<Rows> {
-        let db = self.handle();
+        let db = self.handle()?;
         let txn = db.redb()?.begin_read().map_err(|e| self.failed(wrap(&self.path, e)))?;
         Ok(Rows { txn, path: self.path.clone(), db })
     }
@@ -182,7 +190,7 @@ impl Store {
     pub(crate) fn check(&self) -> Result<()> {
         guard(&self.path, || {
             load::check(&self.rows()?)?;
-            let view = self.handle().disk.view().map_err(|e| self.io("read", e))?;
+            let view = self.handle()?.disk.view().map_err(|e| self.io("read", e))?;
             let mut redb = create::database(&self.path, &view, self.config.cache_bytes)?;
             match redb.check_integrity() {
                 Ok(true) => Ok(()),
@@ -196,11 +204,11 @@ impl Store {
     /// way finish on the old file.
     pub(crate) fn compact(&self) -> Result<(u64, u64)> {
         let before = self.file_bytes()?;
-        let old = self.handle();
+        let old = self.handle()?;
         let fresh = guard(&self.path, || copy::compact(&self.path, &self.config, &self.rows()?, before))?;
         if let Some((fresh, durable)) = fresh {
             // The name leads to the new file already: there is no way back, whatever follows.
-            *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fresh));
             durable?;
         }
         drop(old);

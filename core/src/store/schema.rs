@@ -129,6 +129,7 @@ pub(super) fn encode_root(root: &RootRecord) -> Vec<u8> {
             out.put_num(*of);
         }
     }
+    out.put_i64(root.last_full_ns);
     seal(u64::from(root.id), out)
 }
 
@@ -161,6 +162,8 @@ pub(super) fn decode_root(id: u32, row: &[u8]) -> Result<RootRecord, Malformed> 
         STATE_HELD => RootState::Held { missing: take.num()?, of: take.num()? },
         _ => return Err(Malformed),
     };
+    // The first state files end here.
+    let last_full_ns = if take.is_done() { 0 } else { take.i64()? };
     Ok(RootRecord {
         id,
         name,
@@ -176,6 +179,7 @@ pub(super) fn decode_root(id: u32, row: &[u8]) -> Result<RootRecord, Malformed> 
         last_scan_ns,
         rules_digest,
         adopt,
+        last_full_ns,
     })
 }
 
@@ -292,6 +296,7 @@ mod tests {
                 last_scan_ns: 9,
                 rules_digest: 8,
                 adopt: true,
+                last_full_ns: 7,
             };
             let row = encode_root(&root);
             assert_eq!(decode_root(4, &row).as_ref(), Ok(&root));

@@ -29,7 +29,7 @@ pub(crate) struct Txn {
 impl Store {
     /// Begins the one write transaction there is.
     pub(crate) fn begin(&self, durability: Durability) -> Result<Txn> {
-        let db = self.handle();
+        let db = self.handle()?;
         db.disk.arm().map_err(|e| self.io("write to the state file", e))?;
         let mut txn = db.redb()?.begin_write().map_err(|e| self.failed(wrap(&self.path, e)))?;
         match durability {

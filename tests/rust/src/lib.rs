@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: trees on disk, an open warden over one of them, a naive
-//! reference to compare it with, and the replay of a journal.
+//! What the end-to-end tests share: trees on disk and programs that change them, an open warden
+//! over one of them, a naive reference to compare it with, and the replay of a journal.
 //!
 //! Nothing here may use the engine to find out what is true: the truth comes from `std::fs`
 //! ([`mod@reference`]) and from what the engine itself has acknowledged.
@@ -7,11 +7,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod child;
+mod deep;
 pub mod generation;
+pub mod live;
 mod mount;
+mod mutator;
 pub mod reference;
 pub mod replay;
 mod rng;
+mod talk;
 mod tree;
 mod world;
 
@@ -20,9 +24,12 @@ use std::fmt::Debug;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use deep::DeepTree;
 pub use mount::Mount;
+pub use mutator::{ANCHOR, Mutator, SKIPPED};
 pub use replay::{Replay, Row, rows_since};
 pub use rng::{Rng, env_number};
+pub use talk::Talk;
 pub use tree::{Tree, bytes_of, show};
 pub use world::{ROOT, Setup, World, address, file_names};
 

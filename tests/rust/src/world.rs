@@ -106,6 +106,12 @@ impl World {
         self.warden.as_ref().expect("the test has closed the warden")
     }
 
+    /// The warden, unless the test has closed it.
+    #[must_use]
+    pub fn try_warden(&self) -> Option<&Warden> {
+        self.warden.as_ref()
+    }
+
     /// The current snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

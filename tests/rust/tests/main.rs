@@ -8,8 +8,12 @@ mod bad_input;
 mod crash;
 // I/O errors and a full disk at every operation of the store, one after another.
 mod faults;
+// Watched trees that independent programs change as fast as they can.
+mod fire;
 // A state file written by an earlier version opens as it was left.
 mod golden;
+// The rules of watching, one sentence each.
+mod live;
 // Random trees and operations against a naive reference.
 mod model;
 // File systems mounted, unmounted and swapped under a root; only where mounting is allowed.

@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "clock",
         "entry",
         "error",
+        "events",
         "hash",
         "ignore",
         "operation",
@@ -26,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["store", "snapshot", "journal"],
     &["commit"],
     &["scan", "root"],
+    &["live"],
     // The public face; its parts know each other.
     &["warden", "batch", "changes", "status"],
 ];
@@ -44,8 +46,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("jwalk", &["scan/"]),
     ("rayon", &["scan/"]),
     ("xxhash_rust", &["hash.rs"]),
-    ("rustix", &["sys.rs", "scan/", "store/", "root/", "testing.rs"]),
+    ("rustix", &["sys.rs", "scan/", "store/", "root/", "live/", "testing.rs"]),
     ("arc_swap", &["snapshot/"]),
+    ("notify", &["live/"]),
+    ("croner", &["live/schedule.rs"]),
+    ("jiff", &["live/schedule.rs"]),
 ];
 
 /// What a library that is linked into other people's programs does not do.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::entry::Kind;
 use crate::journal::{ChangeKind, Writer};
-use crate::scan::walk::{Content, Found};
+use crate::scan::context::{Content, Found};
 use crate::snapshot::{DirEdit, PageView};
 
 use super::Planned;

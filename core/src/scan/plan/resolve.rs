@@ -1,7 +1,7 @@
 //! The long way: what went missing is paired with what is new, content decides where fingerprints
 //! cannot, tombstones come back to life.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,18 +11,11 @@ use crate::entry::{Identity, Kind, Stat};
 use crate::error::ErrorKind;
 use crate::path;
 use crate::scan::content::{self, Job, Outcome};
+use crate::scan::context::{Context, Found};
 use crate::scan::moves::{self, Pair, Side};
-use crate::scan::walk::{Context, Found};
 use crate::snapshot::{DirNode, Head, Record, RootView, SEQ_OF_PAGE, Slot};
 
-use super::{Cancelled, Dir, Item, Lost, Planned, What, is_dir, unpack, write};
-
-/// A tombstone that a new entry may be.
-struct Tombstone {
-    path: Vec<u8>,
-    record: Record,
-    used: bool,
-}
+use super::{Dir, Item, Lost, Planned, Unplanned, What, is_dir, unpack, write};
 
 pub(super) struct Resolver<'a> {
     pub(super) view: &'a RootView,
@@ -42,7 +35,7 @@ pub(super) fn plan(
     found: Vec<Found>,
     pool: &ThreadPool,
     now_ns: i64,
-) -> Result<Planned, Cancelled> {
+) -> Result<Planned, Unplanned> {
     let found = proven(context, found);
     let mut replaced = Vec::new();
     let dirs = found.into_iter().map(|f| unpack(f, &mut replaced)).collect();
@@ -298,40 +291,35 @@ impl Resolver<'_> {
 
     /// New entries that are tombstones come back to life: under the same path, or elsewhere.
     fn revive(&mut self, adds: &[(usize, usize)]) {
-        if self.view.gone.pages.len() == 0 || adds.is_empty() {
+        if self.view.gone.pages.len() == 0 {
             return;
         }
-        let mut tombstones = tombstones(&self.view.gone);
-        let by_path: HashMap<Vec<u8>, usize> =
-            tombstones.iter().enumerate().map(|(i, t)| (t.path.clone(), i)).collect();
-        let mut by_identity: HashMap<Identity, usize> = HashMap::new();
-        for (i, tombstone) in tombstones.iter().enumerate() {
-            if let Some(identity) = self.identity(&tombstone.record.stat) {
-                by_identity.entry(identity).or_insert(i);
+        let mut used: HashSet<Vec<u8>> = HashSet::new();
+        let mut homeless = Vec::new();
+        for &at in adds {
+            if self.item(at).is_none_or(|item| item.what != What::Added) {
+                continue;
+            }
+            let path = self.path_of(at);
+            let Some(stat) = self.stat_of(at, &path) else { continue };
+            match tombstone_at(&self.view.gone, &path) {
+                Some(record) if self.is_same_file(&record.stat, &stat) => {
+                    used.insert(path.clone());
+                    self.revived.push((path.clone(), record.stat.kind, record.id));
+                    self.take_over(at, &path, &record, None);
+                }
+                _ => homeless.extend(self.identity(&stat).map(|identity| (identity, at, path))),
             }
         }
-        for pass in 0..2 {
-            for &at in adds {
-                if self.item(at).is_none_or(|item| item.what != What::Added) {
-                    continue;
-                }
-                let path = self.path_of(at);
-                let Some(stat) = self.stat_of(at, &path) else { continue };
-                let index = if pass == 0 {
-                    by_path.get(&path).copied().filter(|&i| {
-                        tombstones.get(i).is_some_and(|t| self.is_same_file(&t.record.stat, &stat))
-                    })
-                } else {
-                    self.identity(&stat).and_then(|identity| by_identity.get(&identity).copied())
-                };
-                let Some(tombstone) = index.and_then(|i| tombstones.get_mut(i)).filter(|t| !t.used) else {
-                    continue;
-                };
-                tombstone.used = true;
-                let record = tombstone.record.clone();
-                let from = tombstone.path.clone();
+        if homeless.is_empty() {
+            return;
+        }
+        let wanted = homeless.iter().map(|(identity, ..)| *identity).collect();
+        let mut found = tombstones_of(&self.view.gone, &wanted, &used);
+        for (identity, at, path) in homeless {
+            if let Some((from, record)) = found.remove(&identity) {
                 self.revived.push((from.clone(), record.stat.kind, record.id));
-                self.take_over(at, &path, &record, (pass == 1).then_some(from));
+                self.take_over(at, &path, &record, Some(from));
             }
         }
     }
@@ -366,7 +354,7 @@ impl Resolver<'_> {
     }
 
     /// Stage B: reads what only content can decide.
-    fn read_content(&mut self, pool: &ThreadPool) -> Result<(), Cancelled> {
+    fn read_content(&mut self, pool: &ThreadPool) -> Result<(), Unplanned> {
         if !self.context.keeps_hashes {
             return Ok(());
         }
@@ -382,7 +370,7 @@ impl Resolver<'_> {
         }
         let outcomes = content::hash_all(pool, &self.context.root_fd, &jobs, &self.context.tally);
         if self.context.tally.is_cancelled() {
-            return Err(Cancelled);
+            return Err(Unplanned::Cancelled);
         }
         for (job, outcome) in jobs.iter().zip(outcomes) {
             self.judge_content(job, outcome);
@@ -499,24 +487,45 @@ pub(super) fn flatten(at: Vec<u8>, slot: Slot<'_>, kid: Option<&Arc<DirNode>>, o
     }
 }
 
-fn tombstones(gone: &Arc<DirNode>) -> Vec<Tombstone> {
-    let mut out = Vec::new();
-    let mut pending = vec![(Vec::new(), gone)];
-    while let Some((dir, node)) = pending.pop() {
+/// The tombstone under a path.
+fn tombstone_at(gone: &Arc<DirNode>, at: &[u8]) -> Option<Record> {
+    let (dir, name) = path::split_last(at);
+    let (page, index) = gone.descend(dir)?.find(name)?;
+    let slot = page.view().slot(index);
+    match page.kid(index).filter(|_| slot.kind() == Kind::Dir) {
+        Some(kid) => tombstone_of(&slot, kid),
+        None => Some(slot.to_record()),
+    }
+}
+
+/// A directory among the tombstones; one that merely holds others together is none.
+fn tombstone_of(slot: &Slot<'_>, kid: &DirNode) -> Option<Record> {
+    kid.head.missing_since_ns?;
+    Some(Record { stat: kid.head.stat, id: kid.head.entry_id, ..slot.to_record() })
+}
+
+/// The first tombstone of each identity that is wanted, with its path. Looks at all of them, and
+/// unpacks none but those.
+fn tombstones_of(
+    gone: &Arc<DirNode>,
+    wanted: &HashSet<Identity>,
+    used: &HashSet<Vec<u8>>,
+) -> HashMap<Identity, (Vec<u8>, Record)> {
+    let mut found = HashMap::new();
+    let mut pending = vec![gone];
+    while let Some(node) = pending.pop() {
         for (slot, kid) in node.children() {
-            let path = path::join(&dir, slot.name());
-            match kid {
-                Some(kid) => {
-                    if kid.head.missing_since_ns.is_some() {
-                        let record =
-                            Record { stat: kid.head.stat, id: kid.head.entry_id, ..slot.to_record() };
-                        out.push(Tombstone { path: path.clone(), record, used: false });
-                    }
-                    pending.push((path, kid));
-                }
-                None => out.push(Tombstone { path, record: slot.to_record(), used: false }),
+            pending.extend(kid);
+            let stat = kid.map_or_else(|| slot.stat(), |kid| kid.head.stat);
+            if !wanted.contains(&stat.identity()) || found.contains_key(&stat.identity()) {
+                continue;
+            }
+            let record = kid.map_or_else(|| Some(slot.to_record()), |kid| tombstone_of(&slot, kid));
+            let path = path::join(&node.trail.path(b"", b""), slot.name());
+            if let Some(record) = record.filter(|_| !used.contains(&path)) {
+                found.insert(stat.identity(), (path, record));
             }
         }
     }
-    out
+    found
 }

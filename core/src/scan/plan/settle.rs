@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::path;
-use crate::scan::walk::{Content, Context, Found, Fresh};
+use crate::scan::context::{Content, Context, Found, Fresh};
 use crate::snapshot::{PageView, Record, Slot, pack};
 use crate::sys;
 

@@ -22,7 +22,8 @@ pub(super) fn plan(resolver: Resolver<'_>, now_ns: i64) -> Planned {
     lost.retain(|lost| !lost.used);
     let missing = lost.iter().filter(|lost| lost.record.stat.kind.is_counted()).count() as u64;
     let known = view.live.totals.files;
-    if !context.accept_missing && missing >= HELD_FROM && missing * 2 > known {
+    let trusted = context.accept_missing || context.losses_proven;
+    if !trusted && missing >= HELD_FROM && missing * 2 > known {
         planned.held = Some(Held { missing, of: known });
         return planned;
     }

@@ -1,5 +1,7 @@
 //! The engine's front door: one open state file and the threads behind it.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +12,13 @@ use crate::changes::{Changes, Cursor};
 use crate::commit::{Engine, RootChange, Task};
 use crate::error::{Error, Result};
 use crate::journal::Token;
+use crate::live::Live;
 use crate::operation::Operation;
 use crate::options::{Options, RootOptions, ScanOptions, VerifyOptions};
 use crate::path::{self, escape};
 use crate::root;
 use crate::root_record::{RootIdentity, RootInfo, RootRecord, RootState};
-use crate::scan::{self, Report, ScanContext, Scanner, VerifyReport};
+use crate::scan::{self, Report, ScanContext, Scanner, Target, VerifyReport};
 use crate::snapshot::Snapshot;
 use crate::status::{self, Explanation, Status};
 use crate::store::{Config, Faults, Rows, Store};
@@ -53,12 +56,23 @@ pub struct Warden {
 
 struct Inner {
     engine: Arc<Engine>,
-    scanner: Scanner,
+    scanner: Arc<Scanner>,
+    live: Live,
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        // Whoever waits for an event or a commit is woken first: the rest may take a moment.
+        self.engine.hub.close();
+        self.engine.signal.close();
+        self.live.close();
+        self.engine.close()
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = self.engine.close();
+        let _ = self.close();
     }
 }
 
@@ -120,7 +134,14 @@ impl Warden {
         let store = Store::open(path, config)?;
         let loaded = store.load()?;
         let engine = Engine::start(store, loaded, options)?;
-        Ok(Self { inner: Arc::new(Inner { engine, scanner: Scanner::default() }) })
+        let scanner = Arc::new(Scanner::default());
+        let live = Live::new(Arc::clone(&engine), Arc::clone(&scanner));
+        Ok(Self { inner: Arc::new(Inner { engine, scanner, live }) })
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -168,8 +189,10 @@ impl Warden {
             last_scan_ns: 0,
             rules_digest: 0,
             adopt: false,
+            last_full_ns: 0,
         };
         self.engine().submit(Task::AddRoot(Box::new(record)))?;
+        self.inner.live.roots_changed();
         self.root_info(name)
     }
 
@@ -196,6 +219,7 @@ impl Warden {
     ) -> Result<RootInfo> {
         let view = self.engine().root(name.as_bytes())?;
         self.engine().submit(Task::ChangeRoot(RootChange::new(view.record.id, change), None))?;
+        self.inner.live.roots_changed();
         self.root_info(name)
     }
 
@@ -207,7 +231,9 @@ impl Warden {
     /// `NotFound` for an unknown root.
     pub fn remove_root(&self, name: &str) -> Result<()> {
         let view = self.engine().root(name.as_bytes())?;
-        self.engine().submit(Task::RemoveRoot(view.record.id)).map(|_| ())
+        self.engine().submit(Task::RemoveRoot(view.record.id))?;
+        self.inner.live.roots_changed();
+        Ok(())
     }
 
     /// Says that the tree of a root lies in another directory now, or that a directory recreated
@@ -281,7 +307,8 @@ impl Warden {
         let mut reports = Vec::with_capacity(targets.len());
         let mut failed = None;
         for (name, below) in &targets {
-            match scan::scan(self.engine(), &self.inner.scanner, name, Some(below), options, context) {
+            let target = Target::Subtree(below);
+            match scan::scan(self.engine(), &self.inner.scanner, name, target, (options, context), None) {
                 Ok(report) => reports.push(report),
                 Err(error) => {
                     reports.push(Report::failed(name, options.mode, self.seq(), &error));
@@ -409,7 +436,7 @@ impl Warden {
     ///
     /// What the store says.
     pub fn status(&self) -> Result<Status> {
-        status::status(self.engine())
+        Ok(Status { live: self.inner.live.status(), ..status::status(self.engine())? })
     }
 
     /// Returns the newest operations, newest first.
@@ -487,15 +514,15 @@ impl Warden {
         })
     }
 
-    /// Ends writing for all clones: waits for commits under way, then refuses new ones. Snapshots stay
-    /// readable. The lock of the file is released when the last clone, `Space`, `Cursor` and `Changes`
-    /// is dropped. Closing twice does nothing.
+    /// Ends the engine for all clones: stops watching, wakes whoever waits, waits for commits under way, and
+    /// refuses new ones; scans that the engine started are cancelled. Snapshots stay readable. The file is closed and its lock released, at the latest with the last
+    /// [`Changes`] that is under way. Closing twice does nothing.
     ///
     /// # Errors
     ///
     /// With [`crate::Durability::Relaxed`], when the last commits could not be made durable.
     pub fn close(self) -> Result<()> {
-        self.engine().close()
+        self.inner.close()
     }
 }
 

@@ -1,0 +1,573 @@
+//! The live engine: the tree and the state never drift apart. Events are hints (`inotify.rs`,
+//! `notify.rs`); they become places to look at (`dirty.rs`); each root has a thread that decides when
+//! (`root.rs`) and looks through the scanner (`worker.rs`). ARCHITECTURE.md maps each rule to its place.
+
+mod backend;
+mod dirty;
+mod heat;
+#[cfg(target_os = "linux")]
+mod inotify;
+mod lazy;
+mod mounts;
+mod notify;
+mod options;
+mod pressure;
+mod probe;
+mod root;
+mod schedule;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::commit::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Coverage, Event};
+use crate::root_record::{RootRecord, RootState};
+use crate::scan::Scanner;
+
+pub use options::{RootWatch, WatchBackend, WatchMode, WatchOptions};
+pub use schedule::Schedule;
+
+use backend::{Backend, Sink};
+use lazy::LazyBackend;
+use mounts::MountWatch;
+use root::{Root, Timers, Why};
+use schedule::Timer;
+use worker::{Manners, Worker};
+
+/// The live engine at one glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveStatus {
+    /// Between [`crate::Warden::pause`] and [`crate::Warden::resume`].
+    pub paused: bool,
+    /// `inotify` or `notify`.
+    pub backend: &'static str,
+    /// The watched roots by name.
+    pub roots: Vec<RootLive>,
+}
+
+/// How one root is watched at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootLive {
+    /// Name of the root.
+    pub root: String,
+    /// `watch` or `poll`.
+    pub mode: &'static str,
+    /// Whether all directories, some or none report changes by themselves.
+    pub coverage: Coverage,
+    /// Why it is not all of them.
+    pub reason: Option<String>,
+    /// Nothing is known to be unknown: no events were lost that no scan has made up for, and the root is
+    /// neither unavailable nor held.
+    pub coherent: bool,
+    /// Directories that are watched.
+    pub watched_dirs: u64,
+    /// Directories that are polled because they cannot be watched; 10,001 means more.
+    pub uncovered_dirs: u64,
+    /// Names and directories that were heard of and not looked at yet.
+    pub pending: u64,
+    /// Events received since watching began.
+    pub events: u64,
+    /// Times that events were lost since watching began.
+    pub overflows: u64,
+    /// A scan or look is under way.
+    pub scanning: bool,
+    /// The next scheduled quick scan, nanoseconds since 1970 UTC.
+    pub next_quick_ns: Option<i64>,
+    /// The next scheduled full scan, nanoseconds since 1970 UTC.
+    pub next_full_ns: Option<i64>,
+    /// The next scan although nothing was heard, nanoseconds since 1970 UTC.
+    pub next_reconcile_ns: Option<i64>,
+}
+
+/// Watches the roots of one warden.
+pub(crate) struct Live {
+    engine: Arc<Engine>,
+    scanner: Arc<Scanner>,
+    post: Arc<Post>,
+    running: Mutex<Option<Running>>,
+    closed: AtomicBool,
+}
+
+struct Running {
+    options: WatchOptions,
+    backend: Arc<dyn Backend>,
+    manners: Arc<Mutex<Manners>>,
+    mounts: Option<MountWatch>,
+    roots: HashMap<u32, Watched>,
+    paused: bool,
+}
+
+struct Watched {
+    root: Arc<Root>,
+    thread: Option<JoinHandle<()>>,
+    wanted: Wanted,
+}
+
+/// What a flush needs.
+struct AtWork {
+    roots: Vec<Arc<Root>>,
+    backend: Arc<dyn Backend>,
+}
+
+/// How a root is to be watched.
+struct Wanted {
+    record: Arc<RootRecord>,
+    watch: RootWatch,
+    /// Directories in it that belong to other roots.
+    nested: Vec<Vec<u8>>,
+}
+
+/// Takes what a backend tells to the root that it is about.
+pub(crate) struct Post {
+    engine: Arc<Engine>,
+    roots: RwLock<HashMap<u32, Arc<Root>>>,
+    /// The last barrier that came through.
+    passed: Mutex<u64>,
+    passing: Condvar,
+    barriers: AtomicU64,
+    /// A test wants events to be lost without a word.
+    deaf: AtomicBool,
+}
+
+impl Post {
+    fn to(&self, root: u32, what: impl FnOnce(&Root)) {
+        if self.deaf.load(Ordering::Relaxed) {
+            return;
+        }
+        let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = roots.get(&root) {
+            what(root);
+        }
+    }
+
+    fn to_all(&self, what: impl Fn(&Root)) {
+        for root in self.roots.read().unwrap_or_else(PoisonError::into_inner).values() {
+            what(root);
+        }
+    }
+
+    fn lose(&self, root: &Root) {
+        let now = root.clock.mono_ns();
+        if root.tell(|state| (!state.polls).then(|| state.lose(now))).is_some() {
+            tracing::warn!(root = %root.name, "events were lost; the root is scanned again");
+            self.engine.hub.tell(Event::Overflow { root: root.name.clone() });
+        }
+    }
+}
+
+impl Sink for Post {
+    fn name(&self, root: u32, dir: &[u8], name: &[u8], deep: bool) {
+        self.to(root, |root| root.hear(|dirty, now| dirty.name(dir, name, deep, now)));
+    }
+
+    fn facts(&self, root: u32, dir: &[u8]) {
+        self.to(root, |root| root.hear(|dirty, now| dirty.facts(dir, now)));
+    }
+
+    fn root_gone(&self, root: u32, deleted: bool) {
+        self.to(root, |root| {
+            root.tell(|state| {
+                state.deleted |= deleted;
+                state.check_guard = true;
+            });
+        });
+    }
+
+    fn overflow(&self, root: Option<u32>) {
+        match root {
+            Some(root) => self.to(root, |root| self.lose(root)),
+            None => self.to_all(|root| self.lose(root)),
+        }
+    }
+
+    fn mounts_changed(&self) {
+        self.to_all(|root| root.tell(|state| state.check_guard = true));
+    }
+
+    fn barrier(&self, number: u64) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        *passed = (*passed).max(number);
+        self.passing.notify_all();
+    }
+
+    fn error(&self, message: String) {
+        tracing::error!(message, "the source of events");
+        self.engine.hub.tell(Event::Error { root: None, message });
+    }
+}
+
+impl Live {
+    pub(crate) fn new(engine: Arc<Engine>, scanner: Arc<Scanner>) -> Self {
+        let post = Arc::new(Post {
+            engine: Arc::clone(&engine),
+            roots: RwLock::default(),
+            passed: Mutex::new(0),
+            passing: Condvar::new(),
+            barriers: AtomicU64::new(0),
+            deaf: AtomicBool::new(false),
+        });
+        Self { engine, scanner, post, running: Mutex::new(None), closed: AtomicBool::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Begins to watch, or takes other options into force: only what differs is restarted.
+    pub(crate) fn watch(&self, options: &WatchOptions) -> Result<()> {
+        options.check()?;
+        self.engine.writable()?;
+        for name in options.roots.keys() {
+            self.engine.root(name.as_bytes())?;
+        }
+        let mut running = self.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.ended());
+        }
+        if running.as_ref().is_some_and(|now| now.options.backend != options.backend) {
+            stop(running.take(), &self.post);
+        }
+        let now = match &mut *running {
+            Some(now) => now,
+            none => none.insert(self.start(options)?),
+        };
+        let more = options.watches_max > now.options.watches_max;
+        now.options = options.clone();
+        now.backend.set_max(options.watches_max);
+        *now.manners.lock().unwrap_or_else(PoisonError::into_inner) = manners(options);
+        self.settle(now)?;
+        if more {
+            for watched in now.roots.values() {
+                watched.root.tell(|state| state.poll_at_ns = None);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, options: &WatchOptions) -> Result<Running> {
+        let sink: Arc<dyn Sink> = self.post.clone();
+        Ok(Running {
+            options: options.clone(),
+            backend: open_backend(options, sink, self.engine.store.path())?,
+            manners: Arc::new(Mutex::new(manners(options))),
+            mounts: MountWatch::start(self.post.clone()),
+            roots: HashMap::new(),
+            paused: false,
+        })
+    }
+
+    /// Roots were added, removed, moved, or look at the disk by other rules.
+    pub(crate) fn roots_changed(&self) {
+        if let Some(now) = &mut *self.lock()
+            && let Err(error) = self.settle(now)
+        {
+            self.post.error(format!("a root is not watched: {}", error.message()));
+        }
+    }
+
+    /// Brings the running threads in line with the options and the roots there are.
+    fn settle(&self, now: &mut Running) -> Result<()> {
+        let shared = self.engine.load();
+        let views = shared.tree().map(|tree| tree.roots.clone()).unwrap_or_default();
+        let wanted: HashMap<u32, Wanted> = views
+            .iter()
+            .filter_map(|view| {
+                let watch = now.options.of(&view.record.name)?.clone();
+                let nested = crate::root::nested(&view.record, views.iter().map(|v| &*v.record));
+                Some((view.record.id, Wanted { record: Arc::clone(&view.record), watch, nested }))
+            })
+            .collect();
+        let is_over = |(id, watched): &(&u32, &Watched)| {
+            wanted.get(id).is_none_or(|wanted| {
+                wanted.record.path != watched.wanted.record.path
+                    || wanted.watch.mode != watched.wanted.watch.mode
+            })
+        };
+        let over: Vec<u32> = now.roots.iter().filter(is_over).map(|(id, _)| *id).collect();
+        let over: Vec<Watched> = over.iter().filter_map(|id| now.roots.remove(id)).collect();
+        end(over, &self.post);
+        for (id, wanted) in wanted {
+            if let Some(watched) = now.roots.get_mut(&id) {
+                watched.adjust(wanted);
+            } else {
+                let watched = self.spawn(now, wanted)?;
+                now.roots.insert(id, watched);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, now: &Running, wanted: Wanted) -> Result<Watched> {
+        let clock = self.engine.options.clock.clone();
+        let Wanted { record, watch, .. } = &wanted;
+        let timers = Timers::new(watch, u64::from(record.id), record.last_full_ns, clock.now_ns());
+        let root =
+            Root::new(record.id, record.name.clone(), record.path.clone(), clock, watch.clone(), timers);
+        let root = Arc::new(root);
+        root.tell(|state| state.paused = now.paused);
+        self.post.roots.write().unwrap_or_else(PoisonError::into_inner).insert(record.id, Arc::clone(&root));
+        let worker = Worker {
+            root: Arc::clone(&root),
+            engine: Arc::clone(&self.engine),
+            scanner: Arc::clone(&self.scanner),
+            backend: Arc::clone(&now.backend),
+            manners: Arc::clone(&now.manners),
+        };
+        let thread = std::thread::Builder::new()
+            .name("tw-live".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start a thread: {e}")).with_source(e))?;
+        Ok(Watched { root, thread: Some(thread), wanted })
+    }
+
+    pub(crate) fn unwatch(&self) {
+        stop(self.lock().take(), &self.post);
+    }
+
+    /// Ends watching for good.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.unwatch();
+    }
+
+    /// Why nothing is watched.
+    fn ended(&self) -> Error {
+        if self.closed.load(Ordering::Acquire) {
+            return Error::new(ErrorKind::Closed, "the warden has been closed");
+        }
+        Error::invalid("nothing is watched").with_hint("call `watch` first")
+    }
+
+    fn at_work(&self) -> Result<AtWork> {
+        let running = self.lock();
+        let now = running.as_ref().ok_or_else(|| self.ended())?;
+        if now.paused {
+            return Err(Error::new(ErrorKind::Unavailable, "watching is paused: nothing is looked at")
+                .with_hint("call `resume` first"));
+        }
+        let roots = now.roots.values().map(|watched| Arc::clone(&watched.root)).collect();
+        Ok(AtWork { roots, backend: Arc::clone(&now.backend) })
+    }
+
+    /// Waits until every change made before the call is in the snapshot.
+    pub(crate) fn sync(&self, timeout: Duration) -> Result<u64> {
+        let deadline = Instant::now().checked_add(timeout);
+        let late = || {
+            Error::new(ErrorKind::Timeout, "not everything could be looked at in time")
+                .with_hint("the engine goes on; `status` shows what is pending")
+        };
+        let AtWork { roots, backend } = self.at_work()?;
+        let number = self.post.barriers.fetch_add(1, Ordering::AcqRel) + 1;
+        backend.barrier(number)?;
+        let mut passed = self.post.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        while *passed < number {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(self.ended());
+            }
+            let left =
+                deadline.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(late());
+            }
+            // The end of watching is looked for now and then; a barrier wakes at once.
+            let slice = left.min(Duration::from_millis(100));
+            passed = self.post.passing.wait_timeout(passed, slice).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(passed);
+        let flushes: Vec<(Arc<Root>, u64)> = roots
+            .into_iter()
+            .map(|root| {
+                let number = root.tell(|state| {
+                    state.asked += 1;
+                    state.asked
+                });
+                (root, number)
+            })
+            .collect();
+        for (root, number) in flushes {
+            let met = |state: &root::State| {
+                if state.done >= number {
+                    let failed = state.failure.as_ref().filter(|_| state.failed_for >= number);
+                    return Some(failed.map_or(Ok(()), |error| Err(error.duplicate())));
+                }
+                if state.stop {
+                    return Some(Err(self.ended()));
+                }
+                let paused = || Error::new(ErrorKind::Unavailable, "watching was paused meanwhile");
+                state.paused.then(|| Err(paused()))
+            };
+            root.wait_for(deadline, met).ok_or_else(late)??;
+        }
+        Ok(self.engine.load().seq())
+    }
+
+    /// Holds everything that the live engine does. Returns when no scan runs.
+    pub(crate) fn pause(&self) -> Result<()> {
+        let roots: Vec<Arc<Root>> = {
+            let mut running = self.lock();
+            let now = running.as_mut().ok_or_else(|| self.ended())?;
+            now.paused = true;
+            now.roots.values().map(|watched| Arc::clone(&watched.root)).collect()
+        };
+        for root in &roots {
+            root.tell(|state| {
+                state.paused = true;
+                state.cancel.cancel();
+            });
+        }
+        for root in &roots {
+            root.settle();
+            root.wait_for(None, |state| (state.stop || !state.busy || !state.paused).then_some(()));
+        }
+        self.scanner.wait_idle();
+        Ok(())
+    }
+
+    pub(crate) fn resume(&self) -> Result<()> {
+        let mut running = self.lock();
+        let now = running.as_mut().ok_or_else(|| self.ended())?;
+        now.paused = false;
+        for watched in now.roots.values() {
+            watched.root.tell(|state| state.paused = false);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn status(&self) -> Option<LiveStatus> {
+        let running = self.lock();
+        let now = running.as_ref()?;
+        let mut roots: Vec<RootLive> =
+            now.roots.values().map(|watched| self.root_live(&watched.root, &*now.backend)).collect();
+        roots.sort_by(|a, b| a.root.cmp(&b.root));
+        Some(LiveStatus { paused: now.paused, backend: now.backend.name(), roots })
+    }
+
+    fn root_live(&self, root: &Root, backend: &dyn Backend) -> RootLive {
+        let watched_dirs = backend.watched(root.id);
+        let uncovered_dirs = {
+            let blind = root.blind();
+            blind.dirs.len() as u64 + u64::from(blind.many)
+        };
+        let shared = self.engine.load();
+        let record = shared.tree().and_then(|tree| tree.root_by_id(root.id)).map(|view| &view.record);
+        let is_ready = record.is_some_and(|record| record.state == RootState::Ready);
+        let state = root.lock();
+        let next = |timer: &Option<Timer>| timer.as_ref().and_then(Timer::next_ns);
+        RootLive {
+            root: root.name.clone(),
+            mode: if state.polls { "poll" } else { "watch" },
+            coverage: state.coverage,
+            reason: state.reason.clone(),
+            coherent: state.coherent && is_ready,
+            watched_dirs,
+            uncovered_dirs,
+            pending: state.dirty.len(),
+            events: state.events,
+            overflows: state.overflows,
+            scanning: state.busy,
+            next_quick_ns: next(&state.timers.quick),
+            next_full_ns: next(&state.timers.full),
+            next_reconcile_ns: next(&state.timers.reconcile),
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn lose_events(&self) {
+        self.post.overflow(None);
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn deaf(&self, deaf: bool) {
+        self.post.deaf.store(deaf, Ordering::Relaxed);
+    }
+}
+
+impl Watched {
+    /// Takes other settings into force; scans where the disk is to be seen by other rules.
+    fn adjust(&mut self, wanted: Wanted) {
+        let Wanted { record, watch, nested } = &wanted;
+        let before = &self.wanted.record;
+        let other_rules = (&before.ignore, before.content_hash, before.compare, before.identity)
+            != (&record.ignore, record.content_hash, record.compare, record.identity)
+            || *nested != self.wanted.nested;
+        let clock = &self.root.clock;
+        let (mono, wall) = (clock.mono_ns(), clock.now_ns());
+        self.root.tell(|state| {
+            if *watch != self.wanted.watch {
+                state.timers = Timers::new(watch, u64::from(record.id), record.last_full_ns, wall);
+                state.poll_at_ns = None;
+                state.heat = heat::Heat::new(root::ms(watch.poll_ms));
+                state.watch = watch.clone();
+            }
+            if other_rules && state.rescan.is_none_or(|rescan| rescan.due_ns > mono) {
+                state.scan_soon(Why::Again, mono);
+            }
+        });
+        self.wanted = wanted;
+    }
+}
+
+fn manners(options: &WatchOptions) -> Manners {
+    Manners { threads: options.scan_threads, nice: options.nice, yields: options.yields }
+}
+
+fn open_backend(options: &WatchOptions, sink: Arc<dyn Sink>, state_file: &Path) -> Result<Arc<dyn Backend>> {
+    // Beside the state file, under a name that no root ever shows.
+    let barrier_dir = {
+        let mut name = state_file.file_name().unwrap_or_default().to_owned();
+        name.push("-tw-live");
+        state_file.with_file_name(name)
+    };
+    let watches_max = options.watches_max;
+    match options.backend {
+        #[cfg(target_os = "linux")]
+        WatchBackend::Auto | WatchBackend::Inotify => {
+            Ok(Arc::new(LazyBackend::new("inotify", sink, move |sink| {
+                Ok(Arc::new(inotify::InotifyBackend::start(sink, watches_max)?))
+            })))
+        }
+        #[cfg(not(target_os = "linux"))]
+        WatchBackend::Inotify => {
+            Err(Error::new(ErrorKind::Unsupported, "inotify is a part of Linux").with_hint("choose `auto`"))
+        }
+        _ => Ok(Arc::new(LazyBackend::new("notify", sink, move |sink| {
+            Ok(Arc::new(notify::NotifyBackend::start(sink, barrier_dir.clone(), watches_max)?))
+        }))),
+    }
+}
+
+/// Ends the threads of some roots: all are told first, so that they end together.
+fn end(mut over: Vec<Watched>, post: &Post) {
+    for watched in &over {
+        post.roots.write().unwrap_or_else(PoisonError::into_inner).remove(&watched.root.id);
+        watched.root.tell(|state| {
+            state.stop = true;
+            state.cancel.cancel();
+        });
+        watched.root.settle();
+    }
+    for watched in &mut over {
+        if let Some(thread) = watched.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn stop(running: Option<Running>, post: &Post) {
+    let Some(mut running) = running else { return };
+    end(running.roots.drain().map(|(_, watched)| watched).collect(), post);
+    running.backend.stop();
+    if let Some(mounts) = running.mounts.take() {
+        mounts.stop();
+    }
+}

@@ -1,0 +1,72 @@
+//! Hard links: a change through one name of a file changes what is known of its other names, and nobody
+//! is told about those. Whoever looks at a few names only has to look at the others too.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::entry::Kind;
+use crate::path;
+use crate::snapshot::{DirNode, PageView, RootView};
+
+use super::context::{Content, Found};
+
+/// Inode numbers of files with several names among what differs.
+pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
+    let mut inodes = HashSet::new();
+    for dir in found {
+        match &dir.content {
+            Content::New(pages) => {
+                for slot in pages.iter().flat_map(|page| PageView::new(page).slots()) {
+                    if slot.kind() == Kind::File && slot.is_linked() {
+                        inodes.insert(slot.stat().inode);
+                    }
+                }
+            }
+            Content::Known { fresh, lost, .. } => {
+                let Some(node) = view.live.descend(&dir.path) else { continue };
+                inodes.extend(fresh.iter().filter(|(r, _)| r.stat.linked).map(|(r, _)| r.stat.inode));
+                let names = fresh.iter().map(|(record, _)| &record.name).chain(lost);
+                for (page, index) in names.filter_map(|name| node.find(name)) {
+                    let slot = page.view().slot(index);
+                    if slot.kind() == Kind::File && slot.is_linked() {
+                        inodes.insert(slot.stat().inode);
+                    } else if let Some(kid) = page.kid(index) {
+                        each_linked(kid, |_, inode| inodes.extend([inode]));
+                    }
+                }
+            }
+        }
+        if let Some(node) = &dir.replaced {
+            each_linked(node, |_, inode| inodes.extend([inode]));
+        }
+    }
+    inodes
+}
+
+/// A directory, and a name in it.
+pub(crate) type Name = (Vec<u8>, Box<[u8]>);
+
+/// Every known name of these files.
+pub(super) fn names_of(view: &RootView, inodes: &HashSet<u64>) -> Vec<Name> {
+    let mut names = Vec::new();
+    each_linked(&view.live, |at, inode| {
+        if inodes.contains(&inode) {
+            let (dir, name) = path::split_last(at);
+            names.push((dir.to_vec(), name.into()));
+        }
+    });
+    names
+}
+
+/// Every file below a directory that has more names than one.
+fn each_linked(node: &Arc<DirNode>, mut each: impl FnMut(&[u8], u64)) {
+    let mut pending = vec![node];
+    while let Some(node) = pending.pop() {
+        for (slot, kid) in node.children() {
+            pending.extend(kid);
+            if kid.is_none() && slot.is_linked() {
+                each(&path::join(&node.trail.path(b"", b""), slot.name()), slot.stat().inode);
+            }
+        }
+    }
+}
