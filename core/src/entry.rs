@@ -66,6 +66,13 @@ impl Stat {
         linked: false,
     };
 
+    /// False when this is known to be another file than that: by its inode number, or, for numbers are
+    /// used again, by its time of birth. True where nothing is known.
+    pub(crate) fn is_same_inode(&self, other: &Self) -> bool {
+        let born = self.btime_ns == other.btime_ns || self.btime_ns == 0 || other.btime_ns == 0;
+        self.inode == 0 || (self.inode == other.inode && born)
+    }
+
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint {
             kind: self.kind,

@@ -117,7 +117,7 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         btime_ns: if has_btime { ns(x.stx_btime) } else { 0 },
         inode: x.stx_ino,
         mode,
-        linked: kind == Kind::File && x.stx_nlink > 1,
+        linked: kind != Kind::Dir && x.stx_nlink > 1,
     });
     Ok(Look { stat, dev: u64::from(x.stx_dev_major) << 32 | u64::from(x.stx_dev_minor) })
 }
@@ -139,7 +139,7 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         btime_ns: 0,
         inode: s.st_ino as u64,
         mode,
-        linked: kind == Kind::File && s.st_nlink > 1,
+        linked: kind != Kind::Dir && s.st_nlink > 1,
     });
     Ok(Look { stat, dev: s.st_dev as u64 })
 }

@@ -176,16 +176,18 @@ impl Watches {
         self.by_wd.entry(wd).or_default().places.put(Place { root, path, stamp });
     }
 
-    /// The kernel has ended a watch.
-    fn ended(&mut self, wd: i32) {
-        let Some(mut watch) = self.by_wd.remove(&wd) else { return };
-        for place in watch.places.take() {
+    /// The kernel has ended a watch; its places are told.
+    fn ended(&mut self, wd: i32) -> Vec<Place> {
+        let Some(mut watch) = self.by_wd.remove(&wd) else { return Vec::new() };
+        let places = watch.places.take();
+        for place in &places {
             if let Some(watches) = self.roots.get_mut(&place.root)
                 && watches.by_path.get(&place.path) == Some(&wd)
             {
                 watches.by_path.remove(&place.path);
             }
         }
+        places
     }
 
     /// Watches that lost their place before `stamp` and have none now.
@@ -329,7 +331,14 @@ impl Shared {
         }
         let mut watches = self.lock();
         if what.contains(ReadFlags::IGNORED) {
-            return watches.ended(wd);
+            for place in watches.ended(wd) {
+                // Whoever watched the directory above has told of it; perhaps nobody does.
+                if !place.path.is_empty() {
+                    let (dir, name) = split_last(&place.path);
+                    self.sink.name(place.root, dir, name, true);
+                }
+            }
+            return;
         }
         let Some(watch) = watches.by_wd.get(&wd) else { return };
         let is_dir = what.contains(ReadFlags::ISDIR);
@@ -408,15 +417,14 @@ impl Backend for InotifyBackend {
 
     fn cover(&self, root: u32, dir: &[u8], fd: BorrowedFd<'_>) -> Result<(), Uncovered> {
         let shared = &self.shared;
-        let at = {
-            let watches = shared.lock();
-            let Some(of_root) = watches.roots.get(&root) else { return Err(Uncovered::Gone) };
-            let full = watches.by_wd.len() as u64 >= shared.watches_max.load(Ordering::Relaxed);
-            if full && !of_root.by_path.contains_key(dir) {
-                return Err(Uncovered::Limit);
-            }
-            of_root.path.join(as_path(dir))
-        };
+        // Held until the watch has its place: one that ends in between would be kept as if it lived.
+        let mut watches = shared.lock();
+        let Some(of_root) = watches.roots.get(&root) else { return Err(Uncovered::Gone) };
+        let full = watches.by_wd.len() as u64 >= shared.watches_max.load(Ordering::Relaxed);
+        if full && !of_root.by_path.contains_key(dir) {
+            return Err(Uncovered::Limit);
+        }
+        let at = of_root.path.join(as_path(dir));
         // Through its descriptor a directory is found under any path, however long, and never another
         // one. Where /proc is not mounted the path has to do.
         let number = CString::new(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()));
@@ -428,7 +436,7 @@ impl Backend for InotifyBackend {
         };
         match added {
             Ok(wd) => {
-                shared.lock().put(root, dir, wd, shared.stamp.load(Ordering::Acquire));
+                watches.put(root, dir, wd, shared.stamp.load(Ordering::Acquire));
                 Ok(())
             }
             Err(Errno::NOSPC | Errno::NOMEM) => Err(Uncovered::Limit),
@@ -467,6 +475,11 @@ impl Backend for InotifyBackend {
         let ended = watches.take_loose(stamp);
         drop(watches);
         self.shared.end(&ended);
+    }
+
+    #[cfg(feature = "testing")]
+    fn is_watched(&self, root: u32, dir: &[u8]) -> bool {
+        self.shared.lock().roots.get(&root).is_some_and(|watches| watches.by_path.contains_key(dir))
     }
 
     fn watched(&self, root: u32) -> u64 {

@@ -18,7 +18,7 @@ mod schedule;
 mod worker;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -28,7 +28,7 @@ use crate::commit::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Coverage, Event};
 use crate::root_record::{RootRecord, RootState};
-use crate::scan::Scanner;
+use crate::scan::{Escort, Scanner};
 
 pub use options::{RootWatch, WatchBackend, WatchMode, WatchOptions};
 pub use schedule::Schedule;
@@ -36,9 +36,10 @@ pub use schedule::Schedule;
 use backend::{Backend, Sink};
 use lazy::LazyBackend;
 use mounts::MountWatch;
+use pressure::Pace;
 use root::{Root, Timers, Why};
 use schedule::Timer;
-use worker::{Manners, Worker};
+use worker::{Companion, Manners, Worker};
 
 /// The live engine at one glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,13 +332,23 @@ impl Live {
     }
 
     pub(crate) fn unwatch(&self) {
-        stop(self.lock().take(), &self.post);
+        let running = self.lock().take();
+        stop(running, &self.post);
     }
 
     /// Ends watching for good.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.unwatch();
+    }
+
+    /// Goes along with a scan that the program asked for, so that what it finds is watched too.
+    pub(crate) fn escort(&self, root: u32) -> Option<Arc<dyn Escort>> {
+        let running = self.lock();
+        let now = running.as_ref()?;
+        let root = Arc::clone(&now.roots.get(&root)?.root);
+        let backend = (!root.lock().polls).then(|| Arc::clone(&now.backend));
+        Some(Arc::new(Companion { root, backend, pace: Pace::new(PathBuf::new(), false) }))
     }
 
     /// Why nothing is watched.
@@ -484,6 +495,31 @@ impl Live {
     #[cfg(feature = "testing")]
     pub(crate) fn lose_events(&self) {
         self.post.overflow(None);
+    }
+
+    /// Directories that are known, and neither watched nor polled: there must be none.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unseen_dirs(&self) -> Vec<Vec<u8>> {
+        let running = self.lock();
+        let Some(now) = running.as_ref() else { return Vec::new() };
+        let shared = self.engine.load();
+        let mut unseen = Vec::new();
+        for watched in now.roots.values().filter(|watched| !watched.root.lock().polls) {
+            let root = &watched.root;
+            let Some(view) = shared.tree().and_then(|tree| tree.root_by_id(root.id)) else { continue };
+            let blind = root.blind();
+            let mut pending = vec![&view.live];
+            while let Some(node) = pending.pop() {
+                pending.extend(node.children().filter_map(|(_, kid)| kid));
+                let path = node.trail.path(b"", b"");
+                let is_seen =
+                    blind.many || blind.dirs.contains(&path) || now.backend.is_watched(root.id, &path);
+                if !is_seen && !node.head.is_unread {
+                    unseen.push(crate::path::join(root.name.as_bytes(), &path));
+                }
+            }
+        }
+        unseen
     }
 
     #[cfg(feature = "testing")]

@@ -24,7 +24,7 @@ impl MountWatch {
 
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let table = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty()).ok()?;
-        // Closing one end wakes the thread at the other.
+        // A byte wakes the thread at the other end.
         let (read, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
         let watch = move || {
             loop {
@@ -48,7 +48,8 @@ impl MountWatch {
     }
 
     pub(crate) fn stop(self) {
-        drop(self.stop);
+        // A byte, not the end of the pipe: a forked child may hold that open.
+        let _ = rustix::io::write(&self.stop, &[0]);
         if let Some(thread) = self.thread {
             let _ = thread.join();
         }

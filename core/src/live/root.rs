@@ -325,6 +325,8 @@ impl Root {
                     };
                 }
                 step => {
+                    // A flush may be done although there is something else to do.
+                    self.settled.notify_all();
                     state.busy = !matches!(step, Step::Stop);
                     state.cancel = CancelToken::new();
                     return step;

@@ -42,11 +42,11 @@ pub(super) struct Worker {
 }
 
 /// Goes along with a walk: watches each directory before it is read, and keeps the pace.
-struct Companion {
-    root: Arc<Root>,
+pub(super) struct Companion {
+    pub(super) root: Arc<Root>,
     /// `None` where directories are not watched.
-    backend: Option<Arc<dyn Backend>>,
-    pace: Arc<Pace>,
+    pub(super) backend: Option<Arc<dyn Backend>>,
+    pub(super) pace: Pace,
 }
 
 impl Escort for Companion {
@@ -151,10 +151,10 @@ impl Worker {
         let companion = Companion {
             root: Arc::clone(&self.root),
             backend: (!polls).then(|| Arc::clone(&self.backend)),
-            pace: Arc::new(Pace::new(PRESSURE_DIR.into(), yields)),
+            pace: Pace::new(PRESSURE_DIR.into(), yields),
         };
         let errand = Errand {
-            kind,
+            kind: Some(kind),
             escort: Some(Arc::new(companion)),
             losses_proven: proven,
             nice: manners.nice,

@@ -99,13 +99,20 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
     };
     // The parent's descriptor is closed as soon as its last child is open.
     drop(parent);
+    // Watched first, then read: its own facts, too.
+    let escort = context.escort.as_ref();
+    let for_facts = matches!(asked, Scope::Facts);
+    if let Some(escort) = escort.filter(|_| !for_facts) {
+        escort.enter(&path, fd.as_fd());
+    }
     let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, &asked) else { return };
     let asked = if visit.needs_all() { Scope::Deep } else { asked };
     if matches!(asked, Scope::Facts) {
         return visit.finish(context, fd.as_fd(), false);
     }
-    if let Some(escort) = &context.escort {
+    if let Some(escort) = escort.filter(|_| for_facts) {
         escort.enter(visit.path(), fd.as_fd());
+        visit.look_again(&fd);
     }
     let mut children = Vec::new();
     let complete = match &asked {

@@ -4,8 +4,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::entry::Kind;
-use crate::path;
 use crate::snapshot::{DirNode, PageView, RootView};
 
 use super::context::{Content, Found};
@@ -17,7 +15,7 @@ pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
         match &dir.content {
             Content::New(pages) => {
                 for slot in pages.iter().flat_map(|page| PageView::new(page).slots()) {
-                    if slot.kind() == Kind::File && slot.is_linked() {
+                    if slot.is_linked() {
                         inodes.insert(slot.stat().inode);
                     }
                 }
@@ -28,16 +26,16 @@ pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
                 let names = fresh.iter().map(|(record, _)| &record.name).chain(lost);
                 for (page, index) in names.filter_map(|name| node.find(name)) {
                     let slot = page.view().slot(index);
-                    if slot.kind() == Kind::File && slot.is_linked() {
+                    if slot.is_linked() {
                         inodes.insert(slot.stat().inode);
                     } else if let Some(kid) = page.kid(index) {
-                        each_linked(kid, |_, inode| inodes.extend([inode]));
+                        linked_below(kid, &mut inodes);
                     }
                 }
             }
         }
         if let Some(node) = &dir.replaced {
-            each_linked(node, |_, inode| inodes.extend([inode]));
+            linked_below(node, &mut inodes);
         }
     }
     inodes
@@ -46,26 +44,29 @@ pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
 /// A directory, and a name in it.
 pub(crate) type Name = (Vec<u8>, Box<[u8]>);
 
-/// Every known name of these files.
+/// Every known name of these files, also of one that had no other name when it was seen.
 pub(super) fn names_of(view: &RootView, inodes: &HashSet<u64>) -> Vec<Name> {
     let mut names = Vec::new();
-    each_linked(&view.live, |at, inode| {
-        if inodes.contains(&inode) {
-            let (dir, name) = path::split_last(at);
-            names.push((dir.to_vec(), name.into()));
+    let mut pending = vec![&view.live];
+    while let Some(node) = pending.pop() {
+        for (slot, kid) in node.children() {
+            pending.extend(kid);
+            if kid.is_none() && inodes.contains(&slot.stat().inode) {
+                names.push((node.trail.path(b"", b""), slot.name().into()));
+            }
         }
-    });
+    }
     names
 }
 
-/// Every file below a directory that has more names than one.
-fn each_linked(node: &Arc<DirNode>, mut each: impl FnMut(&[u8], u64)) {
+/// Inode numbers of the files below a directory that have more names than one.
+fn linked_below(node: &Arc<DirNode>, inodes: &mut HashSet<u64>) {
     let mut pending = vec![node];
     while let Some(node) = pending.pop() {
         for (slot, kid) in node.children() {
             pending.extend(kid);
             if kid.is_none() && slot.is_linked() {
-                each(&path::join(&node.trail.path(b"", b""), slot.name()), slot.stat().inode);
+                inodes.insert(slot.stat().inode);
             }
         }
     }

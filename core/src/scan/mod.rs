@@ -57,8 +57,10 @@ const PROGRESSIVE_DIRS: usize = 2_000;
 const CHANGED_MAX: usize = 1_024;
 
 /// What the live engine gives a scan on its way.
+#[derive(Default)]
 pub(crate) struct Errand {
-    pub(crate) kind: OperationKind,
+    /// How it is called in the history; `None` for a scan that the program asked for.
+    pub(crate) kind: Option<OperationKind>,
     pub(crate) escort: Option<Arc<dyn Escort>>,
     /// What is gone was deleted: somebody watched it go. Nothing is held then.
     pub(crate) losses_proven: bool,
@@ -540,8 +542,8 @@ impl Run<'_> {
 }
 
 fn kind(target: Target<'_>, mode: ScanMode, errand: Option<&Errand>) -> OperationKind {
-    match (errand, target, mode) {
-        (Some(errand), _, _) => errand.kind,
+    match (errand.and_then(|errand| errand.kind), target, mode) {
+        (Some(kind), _, _) => kind,
         (None, Target::Subtree(_) | Target::Looks(_), _) => OperationKind::Subtree,
         (None, Target::Whole, ScanMode::Quick) => OperationKind::Quick,
         (None, Target::Whole, ScanMode::Full) => OperationKind::Full,

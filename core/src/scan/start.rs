@@ -53,7 +53,7 @@ pub(crate) fn starts(target: Target<'_>, view: &RootView, guarded: &Guarded) -> 
         }
         Target::Looks(looks) => looks,
     };
-    let mut planner = Planner::new(view, guarded);
+    let mut planner = Planner::new(view, guarded, matches!(target, Target::Looks(_)));
     let mut order: Vec<&Look> = looks.iter().collect();
     order.sort_by(|a, b| path::compare(&a.path, &b.path));
     for look in order {
@@ -77,19 +77,22 @@ struct Planner<'a> {
     starts: BTreeMap<Vec<u8>, (Arc<DirNode>, Wanted)>,
     /// Taken up with everything below.
     deep: HashSet<Vec<u8>>,
+    /// Other permissions make a directory another one: what could not be read may be readable now.
+    is_strict: bool,
     /// Directories found to be as known, and those found not to be.
     same: HashSet<Vec<u8>>,
     other: HashSet<Vec<u8>>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(view: &'a RootView, guarded: &'a Guarded) -> Self {
+    fn new(view: &'a RootView, guarded: &'a Guarded, is_strict: bool) -> Self {
         Self {
             record: &view.record,
             root: &view.live,
             guarded,
             starts: BTreeMap::new(),
             deep: HashSet::new(),
+            is_strict,
             same: HashSet::new(),
             other: HashSet::new(),
         }
@@ -174,9 +177,10 @@ impl<'a> Planner<'a> {
             _ => sys::open_dir_below(&self.guarded.fd, at),
         };
         let stat = opened.as_ref().ok().and_then(|fd| sys::look_fd(fd).ok()).and_then(|look| look.stat);
-        let trusts = self.record.compare.trusts_inode() && !self.record.adopt && node.head.stat.inode != 0;
+        let trusts = self.record.compare.trusts_inode() && !self.record.adopt;
         let same = stat.is_some_and(|stat| {
-            (!trusts || stat.inode == node.head.stat.inode) && stat.mode == node.head.stat.mode
+            (!trusts || node.head.stat.is_same_inode(&stat))
+                && (!self.is_strict || stat.mode == node.head.stat.mode)
         });
         *fd = opened.ok();
         let set = if same { &mut self.same } else { &mut self.other };

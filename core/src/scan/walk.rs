@@ -102,10 +102,7 @@ impl Visit {
                 context.tally.refuse("trust", &path, ErrorKind::Unavailable, why);
                 return None;
             }
-            let other = context.compare.trusts_inode()
-                && !context.adopt
-                && head.stat.inode != 0
-                && head.stat.inode != stat.inode;
+            let other = context.compare.trusts_inode() && !context.adopt && !head.stat.is_same_inode(&stat);
             if other && !path.is_empty() {
                 replaced = old.take();
             } else if head.is_unread {
@@ -163,6 +160,13 @@ impl Visit {
 
     pub(crate) fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// Takes up the facts of the directory anew: it is watched only now.
+    pub(crate) fn look_again(&mut self, fd: impl AsFd) {
+        if let (Some(head), Ok(Look { stat: Some(stat), .. })) = (&mut self.head, sys::look_fd(fd)) {
+            head.stat = stat;
+        }
     }
 
     /// True where what is known says nothing about what to leave out: everything is looked at.

@@ -18,7 +18,7 @@ use crate::options::{Options, RootOptions, ScanOptions, VerifyOptions};
 use crate::path::{self, escape};
 use crate::root;
 use crate::root_record::{RootIdentity, RootInfo, RootRecord, RootState};
-use crate::scan::{self, Report, ScanContext, Scanner, Target, VerifyReport};
+use crate::scan::{self, Errand, Report, ScanContext, Scanner, Target, VerifyReport};
 use crate::snapshot::Snapshot;
 use crate::status::{self, Explanation, Status};
 use crate::store::{Config, Faults, Rows, Store};
@@ -308,7 +308,10 @@ impl Warden {
         let mut failed = None;
         for (name, below) in &targets {
             let target = Target::Subtree(below);
-            match scan::scan(self.engine(), &self.inner.scanner, name, target, (options, context), None) {
+            let root = self.engine().root(name.as_bytes()).map_or(0, |view| view.record.id);
+            let errand = Errand { escort: self.inner.live.escort(root), ..Errand::default() };
+            let given = (options, context);
+            match scan::scan(self.engine(), &self.inner.scanner, name, target, given, Some(&errand)) {
                 Ok(report) => reports.push(report),
                 Err(error) => {
                     reports.push(Report::failed(name, options.mode, self.seq(), &error));

@@ -126,7 +126,6 @@ impl Replay {
             }
             arriving.push((row.path.clone(), row.id, row.entry));
         }
-        self.take_along(&rows, &mut arriving);
 
         for row in of_kind(ChangeKind::Missing) {
             assert!(self.remove(row), "missing, but it was not there: {row:?}");
@@ -153,34 +152,6 @@ impl Replay {
             let found = found.unwrap_or_else(|| panic!("modified, but it is not there: {row:?}"));
             assert_eq!(found.0, row.id, "modified under another id: {row:?}");
             found.1 = row.entry;
-        }
-    }
-
-    /// Directories below a moved directory go with it, also where the journal spends no row of
-    /// their own on them. Files always have one.
-    fn take_along(&mut self, rows: &[&Row], arriving: &mut Vec<(Vec<u8>, u64, &'static str)>) {
-        let mut moved: Vec<&Row> =
-            rows.iter().copied().filter(|r| r.kind == ChangeKind::Moved && r.entry == "dir").collect();
-        moved.sort_by_key(|row| std::cmp::Reverse(row.from.as_ref().unwrap().len()));
-        let stays_behind = |id: u64| {
-            rows.iter().any(|r| r.id == id && matches!(r.kind, ChangeKind::Missing | ChangeKind::Forgotten))
-        };
-        for row in moved {
-            let mut below = row.from.clone().unwrap();
-            below.push(b'/');
-            let along: Vec<Vec<u8>> = self
-                .present
-                .range(below.clone()..)
-                .take_while(|(path, _)| path.starts_with(&below))
-                .filter(|(_, (id, entry))| *entry == "dir" && !stays_behind(*id))
-                .map(|(path, _)| path.clone())
-                .collect();
-            for path in along {
-                let (id, entry) = self.present.remove(&path).unwrap();
-                let mut to = row.path.clone();
-                to.extend_from_slice(&path[below.len() - 1..]);
-                arriving.push((to, id, entry));
-            }
         }
     }
 
