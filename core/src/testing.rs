@@ -61,12 +61,6 @@ mod hooks {
         warden.live().lose_events();
     }
 
-    /// Directories that are known, and neither watched nor polled: there must be none.
-    #[must_use]
-    pub fn unseen_dirs(warden: &Warden) -> Vec<Vec<u8>> {
-        warden.live().unseen_dirs()
-    }
-
     /// Drops every event from now on without a word, or no more.
     pub fn deaf(warden: &Warden, deaf: bool) {
         warden.live().deaf(deaf);

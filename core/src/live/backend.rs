@@ -49,10 +49,6 @@ pub(crate) trait Backend: Send + Sync {
     /// the scan did not renew.
     fn sweep_all(&self, root: u32, stamp: u64);
 
-    /// True for a directory that is watched under this path.
-    #[cfg(feature = "testing")]
-    fn is_watched(&self, root: u32, dir: &[u8]) -> bool;
-
     /// Directories watched in a root.
     fn watched(&self, root: u32) -> u64;
 

@@ -348,8 +348,9 @@ impl Shared {
             }
             return;
         };
-        let renewed = ReadFlags::CREATE | ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO;
-        let deep = is_dir && what.intersects(renewed);
+        // Both ends of a move are looked at together, of a file too: so it keeps its id.
+        let moved = what.intersects(ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO);
+        let deep = moved || (is_dir && what.contains(ReadFlags::CREATE));
         for place in watch.places.as_slice() {
             self.sink.name(place.root, &place.path, name, deep);
         }
@@ -475,11 +476,6 @@ impl Backend for InotifyBackend {
         let ended = watches.take_loose(stamp);
         drop(watches);
         self.shared.end(&ended);
-    }
-
-    #[cfg(feature = "testing")]
-    fn is_watched(&self, root: u32, dir: &[u8]) -> bool {
-        self.shared.lock().roots.get(&root).is_some_and(|watches| watches.by_path.contains_key(dir))
     }
 
     fn watched(&self, root: u32) -> u64 {

@@ -130,11 +130,6 @@ impl Backend for LazyBackend {
         }
     }
 
-    #[cfg(feature = "testing")]
-    fn is_watched(&self, root: u32, dir: &[u8]) -> bool {
-        self.backend().is_some_and(|backend| backend.is_watched(root, dir))
-    }
-
     fn watched(&self, root: u32) -> u64 {
         self.backend().map_or(0, |backend| backend.watched(root))
     }

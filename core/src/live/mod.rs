@@ -497,31 +497,6 @@ impl Live {
         self.post.overflow(None);
     }
 
-    /// Directories that are known, and neither watched nor polled: there must be none.
-    #[cfg(feature = "testing")]
-    pub(crate) fn unseen_dirs(&self) -> Vec<Vec<u8>> {
-        let running = self.lock();
-        let Some(now) = running.as_ref() else { return Vec::new() };
-        let shared = self.engine.load();
-        let mut unseen = Vec::new();
-        for watched in now.roots.values().filter(|watched| !watched.root.lock().polls) {
-            let root = &watched.root;
-            let Some(view) = shared.tree().and_then(|tree| tree.root_by_id(root.id)) else { continue };
-            let blind = root.blind();
-            let mut pending = vec![&view.live];
-            while let Some(node) = pending.pop() {
-                pending.extend(node.children().filter_map(|(_, kid)| kid));
-                let path = node.trail.path(b"", b"");
-                let is_seen =
-                    blind.many || blind.dirs.contains(&path) || now.backend.is_watched(root.id, &path);
-                if !is_seen && !node.head.is_unread {
-                    unseen.push(crate::path::join(root.name.as_bytes(), &path));
-                }
-            }
-        }
-        unseen
-    }
-
     #[cfg(feature = "testing")]
     pub(crate) fn deaf(&self, deaf: bool) {
         self.post.deaf.store(deaf, Ordering::Relaxed);

@@ -539,11 +539,6 @@ impl Backend for NotifyBackend {
         self.end(&mut running, root, |watch| watch.seen < stamp);
     }
 
-    #[cfg(feature = "testing")]
-    fn is_watched(&self, root: u32, dir: &[u8]) -> bool {
-        lock(&self.shared.account).roots.get(&root).is_some_and(|root| root.dirs.contains_key(dir))
-    }
-
     fn watched(&self, root: u32) -> u64 {
         lock(&self.shared.account).roots.get(&root).map_or(0, |root| root.dirs.len() as u64)
     }

@@ -273,7 +273,11 @@ impl Run<'_> {
             keeps_hashes: record.content_hash == ContentHash::Changed,
             full: self.options.mode == ScanMode::Full,
             accept_missing: self.options.accept_missing,
-            losses_proven: self.errand.is_some_and(|errand| errand.losses_proven),
+            losses_proven: self.errand.is_some_and(|errand| {
+                // Nobody watched go what a held scan has found missing, nor what lies beside the looks.
+                let heard_of_all = !(self.is_whole() && errand.kind == Some(OperationKind::Live));
+                errand.losses_proven && heard_of_all && !matches!(record.state, RootState::Held { .. })
+            }),
             takes_facts: matches!(self.target, Target::Looks(_)),
             escort: self.errand.and_then(|errand| errand.escort.clone()),
             rules_unchanged: self.options.mode == ScanMode::Quick
