@@ -4,6 +4,7 @@
 CARGO ?= cargo
 N ?= 20000
 STEPS ?= 200000
+SECONDS_OF_FIRE ?= 600
 FILES ?= 1000000
 RUNS ?= 5
 
@@ -33,9 +34,10 @@ bench:
 crash:
 	N=$(N) $(CARGO) test --locked -p treewarden-tests --test main -- crash --nocapture
 
-# The model test for as long as one likes, and the big directory: make soak STEPS=200000
+# The model test and the fires for as long as one likes, and the big directory:
+# make soak STEPS=200000 SECONDS_OF_FIRE=3600
 soak:
-	TREEWARDEN_STEPS=$(STEPS) TREEWARDEN_LARGE=1 $(CARGO) test --locked -p treewarden-tests --test main -- model bad_input --nocapture
+	TREEWARDEN_STEPS=$(STEPS) TREEWARDEN_LARGE=1 TREEWARDEN_FIRE_SECONDS=$(SECONDS_OF_FIRE) $(CARGO) test --locked -p treewarden-tests --test main -- model bad_input fire --nocapture
 
 # Writes the golden state file of the present format version; commit it only with a new version.
 golden:
