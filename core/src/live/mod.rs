@@ -348,7 +348,7 @@ impl Live {
         let now = running.as_ref()?;
         let root = Arc::clone(&now.roots.get(&root)?.root);
         let backend = (!root.lock().polls).then(|| Arc::clone(&now.backend));
-        Some(Arc::new(Companion { root, backend, pace: Pace::new(PathBuf::new(), false) }))
+        Some(Arc::new(Companion::new(root, backend, Pace::new(PathBuf::new(), false))))
     }
 
     /// Why nothing is watched.

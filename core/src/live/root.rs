@@ -269,6 +269,12 @@ impl Root {
         }
     }
 
+    /// A name is to be looked at once more, with everything below it.
+    pub(super) fn again(&self, dir: &[u8], name: &[u8]) {
+        let now = self.clock.mono_ns();
+        self.tell(|state| state.dirty.name(dir, name, true, now));
+    }
+
     /// Changes what the thread goes by, and wakes it.
     pub(super) fn tell<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let answer = change(&mut self.lock());
@@ -351,10 +357,19 @@ impl Root {
         self.has_blind.store(true, Ordering::Release);
     }
 
-    /// A directory is watched, perhaps after it was not.
-    pub(super) fn note_covered(&self, dir: &[u8]) {
-        if self.has_blind.load(Ordering::Acquire) {
-            self.blind().dirs.remove(dir);
+    /// True for a directory that is known to be polled.
+    pub(super) fn is_blind_at(&self, dir: &[u8]) -> bool {
+        self.has_blind.load(Ordering::Acquire) && self.blind().dirs.contains(dir)
+    }
+
+    /// These directories are watched after they were not, and have been read since.
+    pub(super) fn note_covered(&self, dirs: &[Vec<u8>]) {
+        if dirs.is_empty() {
+            return;
+        }
+        let mut blind = self.blind();
+        for dir in dirs {
+            blind.dirs.remove(dir);
         }
     }
 }

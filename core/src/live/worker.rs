@@ -43,30 +43,59 @@ pub(super) struct Worker {
 
 /// Goes along with a walk: watches each directory before it is read, and keeps the pace.
 pub(super) struct Companion {
-    pub(super) root: Arc<Root>,
+    root: Arc<Root>,
     /// `None` where directories are not watched.
-    pub(super) backend: Option<Arc<dyn Backend>>,
-    pub(super) pace: Pace,
+    backend: Option<Arc<dyn Backend>>,
+    pace: Pace,
+    /// Directories that were polled so far, are watched now, and were read since.
+    covered: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Companion {
+    pub(super) fn new(root: Arc<Root>, backend: Option<Arc<dyn Backend>>, pace: Pace) -> Self {
+        Self { root, backend, pace, covered: Mutex::default() }
+    }
+
+    fn shown(&self, dir: &[u8]) -> String {
+        format!("`{}`", escape(&crate::path::join(self.root.name.as_bytes(), dir)))
+    }
 }
 
 impl Escort for Companion {
-    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>) {
+    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, whole: bool) {
         if let Some(backend) = &self.backend {
             match backend.cover(self.root.id, dir, fd) {
-                Ok(()) => self.root.note_covered(dir),
-                Err(Uncovered::Gone) => {}
+                Ok(()) if whole && self.root.is_blind_at(dir) => {
+                    self.covered.lock().unwrap_or_else(PoisonError::into_inner).push(dir.to_vec());
+                }
+                Ok(()) | Err(Uncovered::Gone) => {}
                 Err(Uncovered::Limit) => {
                     let why =
                         "there are no more watches: the limit that was set, or `fs.inotify.max_user_watches`";
                     self.root.note_blind(dir, why.to_owned());
                 }
                 Err(Uncovered::Denied(why)) => {
-                    let shown = escape(&crate::path::join(self.root.name.as_bytes(), dir));
-                    self.root.note_blind(dir, format!("`{shown}` cannot be watched: {why}"));
+                    self.root.note_blind(dir, format!("{} cannot be watched: {why}", self.shown(dir)));
                 }
             }
         }
         self.pace.step();
+    }
+
+    fn missed(&self, dir: &[u8]) {
+        let (above, name) = split_last(dir);
+        self.root.again(above, name);
+    }
+
+    fn refused(&self, dir: &[u8], why: &str) {
+        if self.backend.is_some() {
+            self.root.note_blind(dir, format!("{} cannot be opened: {why}", self.shown(dir)));
+        }
+    }
+
+    fn applied(&self) {
+        let covered = std::mem::take(&mut *self.covered.lock().unwrap_or_else(PoisonError::into_inner));
+        self.root.note_covered(&covered);
     }
 }
 
@@ -148,11 +177,9 @@ impl Worker {
         };
         // Whoever waits for the answer, and a look at a few names, does not give way.
         let yields = manners.yields && !hurry && matches!(target, Target::Whole);
-        let companion = Companion {
-            root: Arc::clone(&self.root),
-            backend: (!polls).then(|| Arc::clone(&self.backend)),
-            pace: Pace::new(PRESSURE_DIR.into(), yields),
-        };
+        let backend = (!polls).then(|| Arc::clone(&self.backend));
+        let pace = Pace::new(PRESSURE_DIR.into(), yields);
+        let companion = Companion::new(Arc::clone(&self.root), backend, pace);
         let errand = Errand {
             kind: Some(kind),
             escort: Some(Arc::new(companion)),
@@ -170,11 +197,11 @@ impl Worker {
 
     fn scan(&self, why: Why) {
         let began = self.root.clock.mono_ns();
-        let native = {
+        let (native, heard) = {
             let mut state = self.root.lock();
             // All of it is about to be read; what is heard from here on comes on top.
-            state.dirty.clear();
-            !state.polls && state.coverage == Coverage::Native
+            let heard = state.dirty.take_all();
+            (!state.polls && state.coverage == Coverage::Native, heard)
         };
         let stamp = self.backend.stamp();
         // While a root was watched without a gap, what is gone was deleted.
@@ -202,8 +229,13 @@ impl Worker {
                     self.backend.sweep_all(self.root.id, stamp);
                 }
                 let wall = self.root.clock.now_ns();
+                let is_whole = report.held.is_none() && report.errors == 0;
                 let was_coherent = self.root.tell(|state| {
                     state.succeeded();
+                    if !is_whole {
+                        // It was not applied, or not all of it was read: what was heard still holds.
+                        state.dirty.put_back(heard, now);
+                    }
                     state.scanned(why, wall);
                     if state.polls || why == Why::Poll {
                         state.polled(began, now);

@@ -66,8 +66,19 @@ pub(crate) enum Scope {
 
 /// Who goes along with a walk that the live engine started.
 pub(crate) trait Escort: Send + Sync {
-    /// A directory is open and about to be read. Called from every thread of the walk.
-    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>);
+    /// A directory is open and about to be read; `whole`: all of its names. Called from every thread
+    /// of the walk.
+    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, whole: bool);
+
+    /// A directory was gone when it was about to be opened. What stands there later is to be looked
+    /// at, even if nobody tells of it.
+    fn missed(&self, dir: &[u8]);
+
+    /// A directory could not be opened, for a reason that may pass without any event.
+    fn refused(&self, dir: &[u8], why: &str);
+
+    /// What the walk found is in the snapshot.
+    fn applied(&self);
 }
 
 /// The small interface of a walker.

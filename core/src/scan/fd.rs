@@ -2,7 +2,7 @@
 //! parent and never through a symlink. Tasks lie on the heap, so depth costs no stack; the number
 //! of open descriptors is bounded, and beyond the bound a directory is reached again from the root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +48,8 @@ struct Task {
 
 struct Shared<'a> {
     context: &'a Context,
+    /// Where the walk starts: nobody else looks at the facts of these.
+    starts: HashSet<Vec<u8>>,
     held: Arc<AtomicUsize>,
     held_max: usize,
 }
@@ -55,7 +57,9 @@ struct Shared<'a> {
 impl Walk for FdWalk {
     fn walk(&self, context: &Arc<Context>, starts: Vec<Start>) {
         let allowed = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 4;
-        let shared = Shared { context, held: Arc::default(), held_max: allowed.clamp(1, HELD_MAX) };
+        let held_max = allowed.clamp(1, HELD_MAX);
+        let paths = starts.iter().map(|start| start.path.clone()).collect();
+        let shared = Shared { context, starts: paths, held: Arc::default(), held_max };
         let shared = &shared;
         let begin = |start: Start| {
             let id = start.node.head.node;
@@ -103,7 +107,7 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
     let escort = context.escort.as_ref();
     let for_facts = matches!(asked, Scope::Facts);
     if let Some(escort) = escort.filter(|_| !for_facts) {
-        escort.enter(&path, fd.as_fd());
+        escort.enter(&path, fd.as_fd(), !matches!(asked, Scope::Names(_)));
     }
     let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, &asked) else { return };
     let asked = if visit.needs_all() { Scope::Deep } else { asked };
@@ -111,7 +115,7 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
         return visit.finish(context, fd.as_fd(), false);
     }
     if let Some(escort) = escort.filter(|_| for_facts) {
-        escort.enter(visit.path(), fd.as_fd());
+        escort.enter(visit.path(), fd.as_fd(), true);
         visit.look_again(&fd);
     }
     let mut children = Vec::new();
@@ -137,11 +141,16 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
             Scope::Listing(deep) => deep.contains(&name),
             Scope::Names(names) => names.get(&name).copied().unwrap_or_default(),
         };
+        let below = path::join(&path, &name);
+        let deep = deep || child.old.is_none();
+        if !deep && shared.starts.contains(&below) {
+            continue;
+        }
         let task = Task {
-            path: path::join(&path, &name),
+            path: below,
             parent: (held < shared.held_max).then(|| Arc::clone(&dir)),
             parent_dev: dev,
-            scope: if deep || child.old.is_none() { Scope::Deep } else { Scope::Facts },
+            scope: if deep { Scope::Deep } else { Scope::Facts },
             child,
         };
         scope.spawn(move |scope| self::visit(scope, shared, task));
@@ -208,13 +217,21 @@ fn open(context: &Context, path: &[u8], parent: Option<&Dir>) -> Result<OwnedFd,
 }
 
 /// A directory that cannot be opened keeps its last state; a new one becomes an entry without
-/// content. One that is gone, or no directory any more, is for the next scan: its parent's listing
+/// content. One that is gone, or no directory any more, is for the next look: its parent's listing
 /// is older than this.
 fn unopened(context: &Context, path: &[u8], parent: Option<&Dir>, child: &Child, error: Errno) {
+    let escort = context.escort.as_ref();
     if matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) && !path.is_empty() {
+        if let Some(escort) = escort {
+            escort.missed(path);
+        }
         return;
     }
     context.tally.io_error("open", path, error);
+    // Other permissions are heard of by whoever watches the directory above.
+    if let Some(escort) = escort.filter(|_| !matches!(error, Errno::ACCESS | Errno::PERM)) {
+        escort.refused(path, &error.to_string());
+    }
     if child.old.is_some() {
         return;
     }

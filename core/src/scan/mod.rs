@@ -187,7 +187,14 @@ fn in_turn(
             Ok(Err(error)) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
                 tracing::debug!(%error, tries, "the scan is repeated");
             }
-            Ok(result) => return result,
+            Ok(result) => {
+                if let (Ok(report), Some(escort)) = (&result, errand.and_then(|errand| errand.escort.as_ref()))
+                    && report.is_applied()
+                {
+                    escort.applied();
+                }
+                return result;
+            }
             Err(_) => {
                 let why = "a thread of the scan panicked; what it found was not applied";
                 return Err(Error::new(ErrorKind::Io, why));
@@ -296,6 +303,8 @@ impl Run<'_> {
     fn walker(&self) -> Box<dyn Walk> {
         let pool = Arc::clone(&self.pool);
         match self.options.walker {
+            // Watched directories are watched first and read then, which jwalk does not allow.
+            _ if self.errand.is_some_and(|errand| errand.escort.is_some()) => Box::new(fd::FdWalk { pool }),
             Walker::Auto | Walker::Fd => Box::new(fd::FdWalk { pool }),
             Walker::Jwalk => Box::new(portable::PortableWalk { pool, root: self.view.record.path.clone() }),
         }

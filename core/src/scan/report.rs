@@ -178,6 +178,11 @@ impl Report {
         self.forgotten = counts.forgotten;
     }
 
+    /// True when what was found is in the snapshot, whether or not everything could be looked at.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self.status(), OperationStatus::Ok | OperationStatus::Partial)
+    }
+
     /// Returns true when everything could be looked at and the result was applied.
     #[must_use]
     pub fn is_clean(&self) -> bool {

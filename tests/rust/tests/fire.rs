@@ -251,6 +251,14 @@ fn burn_under(test: &str, options: &WatchOptions) {
 }
 
 #[test]
+fn the_snapshot_equals_the_disk_after_a_fire_with_few_watches() {
+    for backend in both_backends() {
+        let options = WatchOptions::new().backend(backend).watches_max(5).default_root(Fire::eager());
+        burn_under("few watches", &options);
+    }
+}
+
+#[test]
 fn the_snapshot_equals_the_disk_after_a_fire_watched_by_inotify() {
     burn_under("inotify", &WatchOptions::new().backend(WatchBackend::Inotify).default_root(Fire::eager()));
 }
