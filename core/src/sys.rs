@@ -22,6 +22,8 @@ pub(crate) struct Look {
     pub(crate) stat: Option<Stat>,
     /// Device that the file lies on.
     pub(crate) dev: u64,
+    /// Whether something is mounted here; `None` where the system does not say so.
+    pub(crate) is_mount: Option<bool>,
 }
 
 /// What a listing says of a name's kind; not every file system says it.
@@ -103,7 +105,7 @@ pub(crate) fn look_fd(fd: impl AsFd) -> Result<Look, Errno> {
 #[cfg(target_os = "linux")]
 #[inline]
 fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
-    use rustix::fs::{StatxFlags, StatxTimestamp};
+    use rustix::fs::{StatxAttributes, StatxFlags, StatxTimestamp};
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let x = rustix::fs::statx(dir, name, flags, mask)?;
     let ns = |t: StatxTimestamp| t.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(t.tv_nsec));
@@ -119,7 +121,12 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         mode,
         linked: kind != Kind::Dir && x.stx_nlink > 1,
     });
-    Ok(Look { stat, dev: u64::from(x.stx_dev_major) << 32 | u64::from(x.stx_dev_minor) })
+    let says = x.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    Ok(Look {
+        stat,
+        dev: u64::from(x.stx_dev_major) << 32 | u64::from(x.stx_dev_minor),
+        is_mount: says.then(|| x.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -234,4 +241,16 @@ pub(crate) fn c_name(name: &[u8]) -> Result<CString, Errno> {
 /// A relative path in bytes as a path of the system.
 pub(crate) fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
+}
+
+/// How long a tick of the clock takes from which file systems take their times.
+#[cfg(target_os = "linux")]
+pub(crate) fn clock_tick_ns() -> i64 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
+    tick.tv_sec.saturating_mul(1_000_000_000).saturating_add(tick.tv_nsec).max(0)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn clock_tick_ns() -> i64 {
+    10_000_000
 }

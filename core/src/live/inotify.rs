@@ -11,6 +11,7 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ops::Bound;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +82,12 @@ impl Places {
     }
 
     fn put(&mut self, place: Place) {
+        if let Self::One(known) = self
+            && (known.root, &known.path) == (place.root, &place.path)
+        {
+            known.stamp = place.stamp;
+            return;
+        }
         let mut all = self.take();
         all.retain(|p| (p.root, &p.path) != (place.root, &place.path));
         all.push(place);
@@ -251,7 +258,7 @@ impl InotifyBackend {
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("tw-events".to_owned())
-            .spawn(move || its.run())
+            .spawn(move || its.run_to_the_end())
             .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start a thread: {e}")).with_source(e))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -266,6 +273,14 @@ impl Shared {
     #[allow(clippy::host_endian_bytes)]
     fn poke(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Whatever goes wrong with one event, the next ones are read.
+    fn run_to_the_end(&self) {
+        while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            self.sink.error("the thread that reads events panicked; it starts anew".to_owned());
+            self.sink.overflow(None);
+        }
     }
 
     fn run(&self) {

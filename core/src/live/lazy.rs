@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
@@ -23,12 +23,13 @@ pub(crate) struct LazyBackend {
     sink: Arc<dyn Sink>,
     start: Box<Start>,
     inner: Mutex<Inner>,
+    /// The backend once it runs; asked for each directory of a scan, so without the lock.
+    running: OnceLock<Arc<dyn Backend>>,
     watches_max: AtomicU64,
 }
 
 #[derive(Default)]
 struct Inner {
-    backend: Option<Arc<dyn Backend>>,
     roots: HashMap<u32, PathBuf>,
     tried: Option<Instant>,
     why_not: String,
@@ -46,6 +47,7 @@ impl LazyBackend {
             sink,
             start: Box::new(start),
             inner: Mutex::default(),
+            running: OnceLock::new(),
             watches_max: AtomicU64::new(u64::MAX),
         };
         new.backend();
@@ -57,10 +59,16 @@ impl LazyBackend {
     }
 
     /// The backend, started now if it can be.
-    fn backend(&self) -> Option<Arc<dyn Backend>> {
+    #[inline]
+    fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.running.get().or_else(|| self.try_start())
+    }
+
+    #[cold]
+    fn try_start(&self) -> Option<&Arc<dyn Backend>> {
         let mut inner = self.lock();
-        if inner.backend.is_some() || inner.stopped {
-            return inner.backend.clone();
+        if self.running.get().is_some() || inner.stopped {
+            return self.running.get();
         }
         if inner.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
             return None;
@@ -72,12 +80,14 @@ impl LazyBackend {
                 for (root, path) in &inner.roots {
                     backend.add_root(*root, path);
                 }
-                inner.backend = Some(Arc::clone(&backend));
-                Some(backend)
+                Some(self.running.get_or_init(|| backend))
             }
             Err(error) => {
                 tracing::warn!(%error, "nothing can be watched for now");
-                error.message().clone_into(&mut inner.why_not);
+                inner.why_not = match error.hint() {
+                    Some(hint) => format!("{}; {hint}", error.message()),
+                    None => error.message().to_owned(),
+                };
                 None
             }
         }
@@ -97,12 +107,8 @@ impl Backend for LazyBackend {
     }
 
     fn remove_root(&self, root: u32) {
-        let backend = {
-            let mut inner = self.lock();
-            inner.roots.remove(&root);
-            inner.backend.clone()
-        };
-        if let Some(backend) = backend {
+        self.lock().roots.remove(&root);
+        if let Some(backend) = self.running.get() {
             backend.remove_root(root);
         }
     }
@@ -153,12 +159,8 @@ impl Backend for LazyBackend {
     }
 
     fn stop(&self) {
-        let backend = {
-            let mut inner = self.lock();
-            inner.stopped = true;
-            inner.backend.take()
-        };
-        if let Some(backend) = backend {
+        self.lock().stopped = true;
+        if let Some(backend) = self.running.get() {
             backend.stop();
         }
     }

@@ -3,6 +3,7 @@
 //! (`root.rs`) and looks through the scanner (`worker.rs`). ARCHITECTURE.md maps each rule to its place.
 
 mod backend;
+mod blind;
 mod dirty;
 mod heat;
 #[cfg(target_os = "linux")]
@@ -11,6 +12,7 @@ mod lazy;
 mod mounts;
 mod notify;
 mod options;
+mod post;
 mod pressure;
 mod probe;
 mod root;
@@ -19,14 +21,15 @@ mod worker;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::commit::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Coverage, Event};
+use crate::events::Coverage;
+use crate::root::OwnFiles;
 use crate::root_record::{RootRecord, RootState};
 use crate::scan::{Escort, Scanner};
 
@@ -36,6 +39,7 @@ pub use schedule::Schedule;
 use backend::{Backend, Sink};
 use lazy::LazyBackend;
 use mounts::MountWatch;
+use post::Post;
 use pressure::Pace;
 use root::{Root, Timers, Why};
 use schedule::Timer;
@@ -124,95 +128,9 @@ struct Wanted {
     nested: Vec<Vec<u8>>,
 }
 
-/// Takes what a backend tells to the root that it is about.
-pub(crate) struct Post {
-    engine: Arc<Engine>,
-    roots: RwLock<HashMap<u32, Arc<Root>>>,
-    /// The last barrier that came through.
-    passed: Mutex<u64>,
-    passing: Condvar,
-    barriers: AtomicU64,
-    /// A test wants events to be lost without a word.
-    deaf: AtomicBool,
-}
-
-impl Post {
-    fn to(&self, root: u32, what: impl FnOnce(&Root)) {
-        if self.deaf.load(Ordering::Relaxed) {
-            return;
-        }
-        let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = roots.get(&root) {
-            what(root);
-        }
-    }
-
-    fn to_all(&self, what: impl Fn(&Root)) {
-        for root in self.roots.read().unwrap_or_else(PoisonError::into_inner).values() {
-            what(root);
-        }
-    }
-
-    fn lose(&self, root: &Root) {
-        let now = root.clock.mono_ns();
-        if root.tell(|state| (!state.polls).then(|| state.lose(now))).is_some() {
-            tracing::warn!(root = %root.name, "events were lost; the root is scanned again");
-            self.engine.hub.tell(Event::Overflow { root: root.name.clone() });
-        }
-    }
-}
-
-impl Sink for Post {
-    fn name(&self, root: u32, dir: &[u8], name: &[u8], deep: bool) {
-        self.to(root, |root| root.hear(|dirty, now| dirty.name(dir, name, deep, now)));
-    }
-
-    fn facts(&self, root: u32, dir: &[u8]) {
-        self.to(root, |root| root.hear(|dirty, now| dirty.facts(dir, now)));
-    }
-
-    fn root_gone(&self, root: u32, deleted: bool) {
-        self.to(root, |root| {
-            root.tell(|state| {
-                state.deleted |= deleted;
-                state.check_guard = true;
-            });
-        });
-    }
-
-    fn overflow(&self, root: Option<u32>) {
-        match root {
-            Some(root) => self.to(root, |root| self.lose(root)),
-            None => self.to_all(|root| self.lose(root)),
-        }
-    }
-
-    fn mounts_changed(&self) {
-        self.to_all(|root| root.tell(|state| state.check_guard = true));
-    }
-
-    fn barrier(&self, number: u64) {
-        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        *passed = (*passed).max(number);
-        self.passing.notify_all();
-    }
-
-    fn error(&self, message: String) {
-        tracing::error!(message, "the source of events");
-        self.engine.hub.tell(Event::Error { root: None, message });
-    }
-}
-
 impl Live {
     pub(crate) fn new(engine: Arc<Engine>, scanner: Arc<Scanner>) -> Self {
-        let post = Arc::new(Post {
-            engine: Arc::clone(&engine),
-            roots: RwLock::default(),
-            passed: Mutex::new(0),
-            passing: Condvar::new(),
-            barriers: AtomicU64::new(0),
-            deaf: AtomicBool::new(false),
-        });
+        let post = Arc::new(Post::new(Arc::clone(&engine)));
         Self { engine, scanner, post, running: Mutex::new(None), closed: AtomicBool::new(false) }
     }
 
@@ -235,12 +153,14 @@ impl Live {
         if self.closed.load(Ordering::Acquire) {
             return Err(self.ended());
         }
-        if running.as_ref().is_some_and(|now| now.options.backend != options.backend) {
-            stop(running.take(), &self.post);
-        }
         let now = match &mut *running {
-            Some(now) => now,
-            none => none.insert(self.start(options)?),
+            Some(now) if now.options.backend == options.backend => now,
+            other => {
+                // The new one first: if that fails, everything stays as it is.
+                let fresh = self.start(options, other.as_ref().is_some_and(|now| now.paused))?;
+                stop(other.take(), &self.post);
+                other.insert(fresh)
+            }
         };
         let more = options.watches_max > now.options.watches_max;
         now.options = options.clone();
@@ -255,7 +175,7 @@ impl Live {
         Ok(())
     }
 
-    fn start(&self, options: &WatchOptions) -> Result<Running> {
+    fn start(&self, options: &WatchOptions, paused: bool) -> Result<Running> {
         let sink: Arc<dyn Sink> = self.post.clone();
         Ok(Running {
             options: options.clone(),
@@ -263,7 +183,7 @@ impl Live {
             manners: Arc::new(Mutex::new(manners(options))),
             mounts: MountWatch::start(self.post.clone()),
             roots: HashMap::new(),
-            paused: false,
+            paused,
         })
     }
 
@@ -299,7 +219,7 @@ impl Live {
         end(over, &self.post);
         for (id, wanted) in wanted {
             if let Some(watched) = now.roots.get_mut(&id) {
-                watched.adjust(wanted);
+                watched.adjust(wanted, self.seed(&watched.wanted.record));
             } else {
                 let watched = self.spawn(now, wanted)?;
                 now.roots.insert(id, watched);
@@ -311,12 +231,13 @@ impl Live {
     fn spawn(&self, now: &Running, wanted: Wanted) -> Result<Watched> {
         let clock = self.engine.options.clock.clone();
         let Wanted { record, watch, .. } = &wanted;
-        let timers = Timers::new(watch, u64::from(record.id), record.last_full_ns, clock.now_ns());
-        let root =
-            Root::new(record.id, record.name.clone(), record.path.clone(), clock, watch.clone(), timers);
+        let timers = Timers::new(watch, self.seed(record), record.last_full_ns, clock.now_ns());
+        let own_files = OwnFiles::of(&record.path, self.engine.store.path());
+        let (name, path) = (record.name.clone(), record.path.clone());
+        let root = Root::new(record.id, name, path, own_files, clock, (watch.clone(), timers));
         let root = Arc::new(root);
         root.tell(|state| state.paused = now.paused);
-        self.post.roots.write().unwrap_or_else(PoisonError::into_inner).insert(record.id, Arc::clone(&root));
+        self.post.insert(&root);
         let worker = Worker {
             root: Arc::clone(&root),
             engine: Arc::clone(&self.engine),
@@ -327,8 +248,16 @@ impl Live {
         let thread = std::thread::Builder::new()
             .name("tw-live".to_owned())
             .spawn(move || worker.run())
-            .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start a thread: {e}")).with_source(e))?;
+            .map_err(|e| {
+                self.post.remove(wanted.record.id);
+                Error::new(ErrorKind::Io, format!("cannot start a thread: {e}")).with_source(e)
+            })?;
         Ok(Watched { root, thread: Some(thread), wanted })
+    }
+
+    /// Jitter differs from root to root, and from one database to the next on a thousand machines.
+    fn seed(&self, record: &RootRecord) -> u64 {
+        (self.engine.database as u64) ^ u64::from(record.id)
     }
 
     pub(crate) fn unwatch(&self) {
@@ -346,9 +275,8 @@ impl Live {
     pub(crate) fn escort(&self, root: u32) -> Option<Arc<dyn Escort>> {
         let running = self.lock();
         let now = running.as_ref()?;
-        let root = Arc::clone(&now.roots.get(&root)?.root);
-        let backend = (!root.lock().polls).then(|| Arc::clone(&now.backend));
-        Some(Arc::new(Companion::new(root, backend, Pace::new(PathBuf::new(), false))))
+        let root = &now.roots.get(&root)?.root;
+        Some(Arc::new(Companion::new(root, &now.backend, Pace::new(PathBuf::new(), false))))
     }
 
     /// Why nothing is watched.
@@ -373,35 +301,27 @@ impl Live {
     /// Waits until every change made before the call is in the snapshot.
     pub(crate) fn sync(&self, timeout: Duration) -> Result<u64> {
         let deadline = Instant::now().checked_add(timeout);
+        // A root that ends meanwhile was removed, or is watched anew in another way: once more, then.
+        while !self.flush(deadline)? {}
+        Ok(self.engine.load().seq())
+    }
+
+    /// False when the roots changed meanwhile.
+    fn flush(&self, deadline: Option<Instant>) -> Result<bool> {
         let late = || {
             Error::new(ErrorKind::Timeout, "not everything could be looked at in time")
                 .with_hint("the engine goes on; `status` shows what is pending")
         };
         let AtWork { roots, backend } = self.at_work()?;
-        let number = self.post.barriers.fetch_add(1, Ordering::AcqRel) + 1;
+        let number = self.post.next_barrier();
         backend.barrier(number)?;
-        let mut passed = self.post.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        while *passed < number {
-            if self.closed.load(Ordering::Acquire) {
-                return Err(self.ended());
-            }
-            let left =
-                deadline.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(late());
-            }
-            // The end of watching is looked for now and then; a barrier wakes at once.
-            let slice = left.min(Duration::from_millis(100));
-            passed = self.post.passing.wait_timeout(passed, slice).unwrap_or_else(PoisonError::into_inner).0;
+        if !self.post.wait(number, deadline, || self.closed.load(Ordering::Acquire)) {
+            return Err(if self.closed.load(Ordering::Acquire) { self.ended() } else { late() });
         }
-        drop(passed);
         let flushes: Vec<(Arc<Root>, u64)> = roots
             .into_iter()
             .map(|root| {
-                let number = root.tell(|state| {
-                    state.asked += 1;
-                    state.asked
-                });
+                let number = root.ask();
                 (root, number)
             })
             .collect();
@@ -409,17 +329,19 @@ impl Live {
             let met = |state: &root::State| {
                 if state.done >= number {
                     let failed = state.failure.as_ref().filter(|_| state.failed_for >= number);
-                    return Some(failed.map_or(Ok(()), |error| Err(error.duplicate())));
+                    return Some(failed.map_or(Ok(true), |error| Err(error.duplicate())));
                 }
                 if state.stop {
-                    return Some(Err(self.ended()));
+                    return Some(Ok(false));
                 }
                 let paused = || Error::new(ErrorKind::Unavailable, "watching was paused meanwhile");
                 state.paused.then(|| Err(paused()))
             };
-            root.wait_for(deadline, met).ok_or_else(late)??;
+            if !root.wait_for(deadline, met).ok_or_else(late)?? {
+                return Ok(false);
+            }
         }
-        Ok(self.engine.load().seq())
+        Ok(true)
     }
 
     /// Holds everything that the live engine does. Returns when no scan runs.
@@ -428,14 +350,18 @@ impl Live {
             let mut running = self.lock();
             let now = running.as_mut().ok_or_else(|| self.ended())?;
             now.paused = true;
-            now.roots.values().map(|watched| Arc::clone(&watched.root)).collect()
+            // Under the lock, so that a `resume` on another thread comes before or after all of it.
+            now.roots
+                .values()
+                .map(|watched| {
+                    watched.root.tell(|state| {
+                        state.paused = true;
+                        state.cancel.cancel();
+                    });
+                    Arc::clone(&watched.root)
+                })
+                .collect()
         };
-        for root in &roots {
-            root.tell(|state| {
-                state.paused = true;
-                state.cancel.cancel();
-            });
-        }
         for root in &roots {
             root.settle();
             root.wait_for(None, |state| (state.stop || !state.busy || !state.paused).then_some(()));
@@ -465,10 +391,7 @@ impl Live {
 
     fn root_live(&self, root: &Root, backend: &dyn Backend) -> RootLive {
         let watched_dirs = backend.watched(root.id);
-        let uncovered_dirs = {
-            let blind = root.blind();
-            blind.dirs.len() as u64 + u64::from(blind.many)
-        };
+        let uncovered_dirs = root.blind.count();
         let shared = self.engine.load();
         let record = shared.tree().and_then(|tree| tree.root_by_id(root.id)).map(|view| &view.record);
         let is_ready = record.is_some_and(|record| record.state == RootState::Ready);
@@ -499,13 +422,13 @@ impl Live {
 
     #[cfg(feature = "testing")]
     pub(crate) fn deaf(&self, deaf: bool) {
-        self.post.deaf.store(deaf, Ordering::Relaxed);
+        self.post.deaf(deaf);
     }
 }
 
 impl Watched {
     /// Takes other settings into force; scans where the disk is to be seen by other rules.
-    fn adjust(&mut self, wanted: Wanted) {
+    fn adjust(&mut self, wanted: Wanted, seed: u64) {
         let Wanted { record, watch, nested } = &wanted;
         let before = &self.wanted.record;
         let other_rules = (&before.ignore, before.content_hash, before.compare, before.identity)
@@ -515,7 +438,7 @@ impl Watched {
         let (mono, wall) = (clock.mono_ns(), clock.now_ns());
         self.root.tell(|state| {
             if *watch != self.wanted.watch {
-                state.timers = Timers::new(watch, u64::from(record.id), record.last_full_ns, wall);
+                state.timers = Timers::new(watch, seed, record.last_full_ns, wall);
                 state.poll_at_ns = None;
                 state.heat = heat::Heat::new(root::ms(watch.poll_ms));
                 state.watch = watch.clone();
@@ -560,7 +483,7 @@ fn open_backend(options: &WatchOptions, sink: Arc<dyn Sink>, state_file: &Path) 
 /// Ends the threads of some roots: all are told first, so that they end together.
 fn end(mut over: Vec<Watched>, post: &Post) {
     for watched in &over {
-        post.roots.write().unwrap_or_else(PoisonError::into_inner).remove(&watched.root.id);
+        post.remove(watched.root.id);
         watched.root.tell(|state| {
             state.stop = true;
             state.cancel.cancel();
@@ -578,6 +501,7 @@ fn stop(running: Option<Running>, post: &Post) {
     let Some(mut running) = running else { return };
     end(running.roots.drain().map(|(_, watched)| watched).collect(), post);
     running.backend.stop();
+    post.release();
     if let Some(mounts) = running.mounts.take() {
         mounts.stop();
     }

@@ -68,23 +68,34 @@ impl MountWatch {
     pub(crate) fn stop(self) {}
 }
 
-/// The mount points below `root`, relative to it.
-pub(crate) fn below(root: &Path) -> BTreeSet<Vec<u8>> {
+/// Something that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mount {
+    /// Relative to the root.
+    pub(crate) at: Vec<u8>,
+    /// As the kernel counts: another mount at the same place has another one.
+    pub(crate) id: u64,
+    /// Type of the file system.
+    pub(crate) fs_type: String,
+}
+
+/// What is mounted below `root`.
+pub(crate) fn below(root: &Path) -> BTreeSet<Mount> {
     std::fs::read("/proc/self/mountinfo").map(|table| parse(&table, root)).unwrap_or_default()
 }
 
-fn parse(table: &[u8], root: &Path) -> BTreeSet<Vec<u8>> {
-    let mut found = BTreeSet::new();
-    for line in table.split(|byte| *byte == b'\n') {
-        let Some(field) = line.split(|byte| *byte == b' ').nth(4) else { continue };
-        let point = unescape(field);
-        if let Ok(below) = crate::sys::as_path(&point).strip_prefix(root)
-            && !below.as_os_str().is_empty()
-        {
-            found.insert(below.as_os_str().as_bytes().to_vec());
-        }
-    }
-    found
+fn parse(table: &[u8], root: &Path) -> BTreeSet<Mount> {
+    let parse_line = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let point = unescape(fields.nth(3)?);
+        let at = crate::sys::as_path(&point).strip_prefix(root).ok()?;
+        let at = at.as_os_str().as_bytes().to_vec();
+        // Optional fields of any number end with a hyphen.
+        let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Mount { at, id, fs_type: String::from_utf8_lossy(fs_type).into_owned() })
+    };
+    table.split(|byte| *byte == b'\n').filter_map(parse_line).filter(|mount| !mount.at.is_empty()).collect()
 }
 
 /// Blanks, tabs, line breaks and backslashes are written as three octal digits.
@@ -118,7 +129,8 @@ mod tests {
             25 21 0:8 / /srv/deep/\\134n rw - tmpfs t rw\n\
             garbage\n";
         let found = parse(table, Path::new("/srv"));
-        assert_eq!(found, BTreeSet::from([b"a b".to_vec(), b"deep/\\n".to_vec()]));
+        let mount = |at: &str, id| Mount { at: at.into(), id, fs_type: "tmpfs".to_owned() };
+        assert_eq!(found, BTreeSet::from([mount("a b", 22), mount("deep/\\n", 25)]));
         assert_eq!(parse(table, Path::new("/")).len(), 4);
     }
 }

@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use super::schedule::Schedule;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
+/// More than these never make a scan faster.
+const SCAN_THREADS_MAX: usize = 256;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Where events come from.
@@ -280,6 +282,10 @@ impl WatchOptions {
         if !(0..=19).contains(&self.nice) {
             return Err(Error::invalid(format!("a niceness of {} is not possible", self.nice))
                 .with_hint("0 (as the program) to 19 (whatever is left over)"));
+        }
+        if self.scan_threads > SCAN_THREADS_MAX {
+            return Err(Error::invalid(format!("{} threads for a scan are too many", self.scan_threads))
+                .with_hint(format!("at most {SCAN_THREADS_MAX}; 0 takes as many as there are processors")));
         }
         if self.watches_max == 0 {
             return Err(Error::invalid("watching with no watches at all is polling")

@@ -12,24 +12,28 @@ use crate::error::Error;
 use crate::events::Coverage;
 use crate::operation::OperationKind;
 use crate::options::ScanMode;
+use crate::root::OwnFiles;
 use crate::scan::{CancelToken, Look};
 
+use super::blind::Blind;
 use super::dirty::{Debounce, Dirty};
 use super::heat::Heat;
+use super::mounts::Mount;
 use super::options::RootWatch;
 use super::schedule::{Schedule, Timer};
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
-/// How often a root that is unavailable is tried again.
-const RECHECK_NS: i64 = 2 * SECOND_NS;
+/// How soon a root that is unavailable is tried again at first, and at last.
+const RECHECK_MIN_NS: i64 = SECOND_NS;
+const RECHECK_MAX_NS: i64 = 10 * SECOND_NS;
+/// How soon a held root is compared as a whole again after something changed in it.
+const HELD_NS: i64 = 5 * SECOND_NS;
 /// The longest wait between rescans after events were lost again and again.
 const BACKOFF_MAX_NS: i64 = 60 * SECOND_NS;
 /// The wall clock is looked at this often at least: it may be set, and stands still in sleep.
 const WALL_LOOK_NS: i64 = 300 * SECOND_NS;
 /// A manual clock does not wake anybody: it is looked at this often.
 const MANUAL_SLICE: Duration = Duration::from_millis(2);
-/// Uncovered directories that are remembered one by one; with more the whole root is polled.
-const UNCOVERED_MAX: usize = 10_000;
 /// Polling takes one part in so many of the time at most.
 const POLL_SHARE: i64 = 20;
 
@@ -80,15 +84,6 @@ pub(super) enum Step {
 pub(super) struct Rescan {
     pub(super) why: Why,
     pub(super) due_ns: i64,
-}
-
-/// Directories without a watch.
-#[derive(Default)]
-pub(super) struct Blind {
-    pub(super) dirs: BTreeSet<Vec<u8>>,
-    /// More than are remembered.
-    pub(super) many: bool,
-    pub(super) reason: Option<String>,
 }
 
 /// Schedules of one root while they run.
@@ -153,7 +148,8 @@ pub(super) struct State {
     pub(super) poll_at_ns: Option<i64>,
     pub(super) heat: Heat,
     pub(super) unavailable: bool,
-    pub(super) recheck_ns: i64,
+    recheck_ns: i64,
+    recheck_in_ns: i64,
     pub(super) check_guard: bool,
     /// The directory of the root was seen to be deleted.
     pub(super) deleted: bool,
@@ -162,7 +158,9 @@ pub(super) struct State {
     pub(super) reason: Option<String>,
     pub(super) events: u64,
     pub(super) overflows: u64,
-    pub(super) mounts: BTreeSet<Vec<u8>>,
+    pub(super) mounts: BTreeSet<Mount>,
+    /// Places that no event told of: what is missing there may be unmounted, not deleted.
+    pub(super) untold: Vec<Look>,
     /// Nothing is tried before this, after a failure.
     pub(super) hold_ns: i64,
     pub(super) failures: u32,
@@ -182,14 +180,16 @@ pub(super) struct Root {
     pub(super) id: u32,
     pub(super) name: String,
     pub(super) path: PathBuf,
+    /// The engine's own files, where they lie in the root.
+    pub(super) own_files: Option<OwnFiles>,
     pub(super) clock: Clock,
     state: Mutex<State>,
     /// The root's thread waits here.
     wake: Condvar,
     /// Whoever waits for the root's thread waits here.
     settled: Condvar,
-    pub(super) blind: Mutex<Blind>,
-    pub(super) has_blind: AtomicBool,
+    pub(super) blind: Blind,
+    is_awaited: AtomicBool,
 }
 
 impl Root {
@@ -197,9 +197,9 @@ impl Root {
         id: u32,
         name: String,
         path: PathBuf,
+        own_files: Option<OwnFiles>,
         clock: Clock,
-        watch: RootWatch,
-        timers: Timers,
+        (watch, timers): (RootWatch, Timers),
     ) -> Self {
         let now = clock.mono_ns();
         let poll_ns = ms(watch.poll_ms);
@@ -207,6 +207,7 @@ impl Root {
             id,
             name,
             path,
+            own_files,
             clock,
             state: Mutex::new(State {
                 stop: false,
@@ -223,6 +224,7 @@ impl Root {
                 heat: Heat::new(poll_ns),
                 unavailable: false,
                 recheck_ns: now,
+                recheck_in_ns: RECHECK_MIN_NS,
                 check_guard: false,
                 deleted: false,
                 coherent: false,
@@ -231,6 +233,7 @@ impl Root {
                 events: 0,
                 overflows: 0,
                 mounts: BTreeSet::new(),
+                untold: Vec::new(),
                 hold_ns: i64::MIN,
                 failures: 0,
                 backoff_ns: 0,
@@ -244,8 +247,8 @@ impl Root {
             }),
             wake: Condvar::new(),
             settled: Condvar::new(),
-            blind: Mutex::default(),
-            has_blind: AtomicBool::new(false),
+            blind: Blind::default(),
+            is_awaited: AtomicBool::new(false),
         }
     }
 
@@ -253,20 +256,29 @@ impl Root {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something heard, and wakes the thread where it did not expect any.
-    pub(super) fn hear(&self, note: impl FnOnce(&mut Dirty, i64)) {
+    /// Notes something heard, and wakes the thread where it did not expect any. True when it was too
+    /// much to be looked at one by one.
+    pub(super) fn hear(&self, note: impl FnOnce(&mut Dirty, i64)) -> bool {
         let mut state = self.lock();
+        let now = self.clock.mono_ns();
         state.events += 1;
-        if state.unavailable {
-            // Everything is looked at when it is back.
-            return;
-        }
-        let was_empty = state.dirty.is_empty();
-        note(&mut state.dirty, self.clock.mono_ns());
+        let wakes = if state.unavailable {
+            // Everything is looked at when it is back; perhaps this is the first sign of it.
+            let soon = now.saturating_add(state.debounce().quiet_ns);
+            let is_sooner = soon < state.recheck_ns;
+            state.recheck_ns = soon.min(state.recheck_ns);
+            is_sooner
+        } else {
+            let was_empty = state.dirty.is_empty();
+            note(&mut state.dirty, now);
+            was_empty
+        };
+        let is_overfull = state.dirty.take_overfull();
         drop(state);
-        if was_empty {
+        if wakes {
             self.wake.notify_one();
         }
+        is_overfull
     }
 
     /// A name is to be looked at once more, with everything below it.
@@ -304,6 +316,20 @@ impl Root {
         }
     }
 
+    /// True while somebody waits for a flush.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Asks for everything to be looked at; the number of the flush.
+    pub(super) fn ask(&self) -> u64 {
+        self.tell(|state| {
+            self.is_awaited.store(true, Ordering::Relaxed);
+            state.asked += 1;
+            state.asked
+        })
+    }
+
     pub(super) fn settle(&self) {
         self.settled.notify_all();
     }
@@ -315,9 +341,9 @@ impl Root {
         self.settled.notify_all();
         loop {
             let now = self.clock.mono_ns();
-            let blind = self.has_blind.load(Ordering::Acquire);
-            match state.decide(now, self.clock.now_ns(), blind) {
+            match state.decide(now, self.clock.now_ns(), self.blind.is_any()) {
                 Step::Wait(until) => {
+                    self.is_awaited.store(false, Ordering::Relaxed);
                     self.settled.notify_all();
                     let nap = |until: i64| until.saturating_sub(now).max(0).unsigned_abs();
                     let wait = until.map(|until| Duration::from_nanos(nap(until)));
@@ -338,38 +364,6 @@ impl Root {
                     return step;
                 }
             }
-        }
-    }
-
-    pub(super) fn blind(&self) -> MutexGuard<'_, Blind> {
-        self.blind.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A directory is not watched.
-    pub(super) fn note_blind(&self, dir: &[u8], reason: String) {
-        let mut blind = self.blind();
-        blind.reason = Some(reason);
-        if blind.dirs.len() < UNCOVERED_MAX {
-            blind.dirs.insert(dir.to_vec());
-        } else if !blind.dirs.contains(dir) {
-            blind.many = true;
-        }
-        self.has_blind.store(true, Ordering::Release);
-    }
-
-    /// True for a directory that is known to be polled.
-    pub(super) fn is_blind_at(&self, dir: &[u8]) -> bool {
-        self.has_blind.load(Ordering::Acquire) && self.blind().dirs.contains(dir)
-    }
-
-    /// These directories are watched after they were not, and have been read since.
-    pub(super) fn note_covered(&self, dirs: &[Vec<u8>]) {
-        if dirs.is_empty() {
-            return;
-        }
-        let mut blind = self.blind();
-        for dir in dirs {
-            blind.dirs.remove(dir);
         }
     }
 }
@@ -397,7 +391,7 @@ impl State {
         }
         if self.unavailable {
             if now >= self.recheck_ns {
-                self.recheck_ns = now.saturating_add(RECHECK_NS);
+                self.recheck_later(now);
                 return Step::Guard;
             }
             self.done = self.asked;
@@ -415,6 +409,9 @@ impl State {
         }
         if eager && !self.dirty.is_empty() {
             return Step::Look(self.dirty.take_all());
+        }
+        if (eager || now >= self.hold_ns) && !self.untold.is_empty() {
+            return Step::Poll(std::mem::take(&mut self.untold));
         }
         let is_blind = self.polls || blind;
         if eager && is_blind && self.polled_for < self.asked {
@@ -469,9 +466,32 @@ impl State {
         }
     }
 
+    /// An unavailable root is tried again later and later.
+    pub(super) fn recheck_later(&mut self, now: i64) {
+        self.recheck_ns = now.saturating_add(self.recheck_in_ns);
+        self.recheck_in_ns = self.recheck_in_ns.saturating_mul(2).min(RECHECK_MAX_NS);
+    }
+
+    /// Scans the whole root some time after something changed in a held one: what was missing may be
+    /// back.
+    pub(super) fn recheck_held(&mut self, now: i64) {
+        if self.rescan.is_none() {
+            self.rescan = Some(Rescan { why: Why::Again, due_ns: now.saturating_add(HELD_NS) });
+        }
+    }
+
     /// Scans the whole root next.
     pub(super) fn scan_soon(&mut self, why: Why, now: i64) {
         self.rescan = Some(Rescan { why, due_ns: now });
+    }
+
+    /// Looks that came to nothing are made again.
+    pub(super) fn look_again(&mut self, looks: Vec<Look>, heard: bool, now: i64) {
+        if heard {
+            self.dirty.put_back(looks, now);
+        } else {
+            self.untold.extend(looks);
+        }
     }
 
     /// Something failed: it is tried again later and later.
@@ -484,6 +504,7 @@ impl State {
     }
 
     pub(super) fn succeeded(&mut self) {
+        self.recheck_in_ns = RECHECK_MIN_NS;
         self.failures = 0;
         self.hold_ns = i64::MIN;
         self.failure = None;
@@ -515,7 +536,7 @@ mod tests {
         let clock = Clock::manual(0);
         let watch = RootWatch::new();
         let timers = Timers::new(&watch, 1, 0, 0);
-        Root::new(1, "r".into(), "/r".into(), clock, watch, timers)
+        Root::new(1, "r".into(), "/r".into(), None, clock, (watch, timers))
     }
 
     fn is_scan(step: &Step, why: Why) -> bool {

@@ -1,7 +1,8 @@
 //! The thread of one root: takes the next step, looks through the scanner, and notes what came of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::commit::{Engine, RootChange, Task};
@@ -11,12 +12,14 @@ use crate::operation::OperationKind;
 use crate::options::{ScanMode, ScanOptions};
 use crate::path::{escape, split_last};
 use crate::root;
-use crate::scan::{self, Errand, Escort, Look, Report, ScanContext, Scanner, Target};
+use crate::root_record::RootState;
+use crate::scan::{self, Errand, Escort, Look, Reads, Report, ScanContext, Scanner, Target};
 use crate::snapshot::RootView;
+use crate::sys::Errno;
 use crate::testing;
 
 use super::backend::{Backend, Uncovered};
-use super::mounts;
+use super::mounts::{self, Mount};
 use super::options::WatchMode;
 use super::pressure::Pace;
 use super::root::{Rescan, Root, State, Step, Why};
@@ -46,14 +49,40 @@ pub(super) struct Companion {
     root: Arc<Root>,
     /// `None` where directories are not watched.
     backend: Option<Arc<dyn Backend>>,
+    /// Where file systems of other machines are mounted: nothing is heard of what those do.
+    remote: Vec<Mount>,
     pace: Pace,
     /// Directories that were polled so far, are watched now, and were read since.
     covered: Mutex<Vec<Vec<u8>>>,
+    /// Directories that could not be opened before, and were read with everything below.
+    opened: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Companion {
-    pub(super) fn new(root: Arc<Root>, backend: Option<Arc<dyn Backend>>, pace: Pace) -> Self {
-        Self { root, backend, pace, covered: Mutex::default() }
+    /// Goes along with a walk of `root`; keeps the `pace` of whoever does not wait for it.
+    pub(super) fn new(root: &Arc<Root>, backend: &Arc<dyn Backend>, pace: Pace) -> Self {
+        let state = root.lock();
+        let is_asked_for = state.watch.mode == WatchMode::Native;
+        let is_remote = |mount: &&Mount| !is_asked_for && root::is_remote_name(&mount.fs_type);
+        let remote = state.mounts.iter().filter(is_remote).cloned().collect();
+        let backend = (!state.polls).then(|| Arc::clone(backend));
+        drop(state);
+        Self {
+            root: Arc::clone(root),
+            backend,
+            remote,
+            pace,
+            covered: Mutex::default(),
+            opened: Mutex::default(),
+        }
+    }
+
+    /// The mount of another machine's file system that holds a directory.
+    fn remote(&self, dir: &[u8]) -> Option<&Mount> {
+        self.remote.iter().find(|mount| {
+            dir.strip_prefix(mount.at.as_slice())
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+        })
     }
 
     fn shown(&self, dir: &[u8]) -> String {
@@ -62,22 +91,35 @@ impl Companion {
 }
 
 impl Escort for Companion {
-    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, whole: bool) {
-        if let Some(backend) = &self.backend {
+    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, reads: Reads) {
+        if reads == Reads::All && self.root.blind.is_shut(dir) {
+            self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(dir.to_vec());
+        }
+        if let (Some(_), Some(mount)) = (&self.backend, self.remote(dir)) {
+            let why = format!(
+                "{} lies on {}, which tells only what this machine does",
+                self.shown(dir),
+                mount.fs_type
+            );
+            self.root.blind.note(dir, why);
+        } else if let Some(backend) = &self.backend {
             match backend.cover(self.root.id, dir, fd) {
-                Ok(()) if whole && self.root.is_blind_at(dir) => {
+                Ok(()) if reads != Reads::Some && self.root.blind.holds(dir) => {
                     self.covered.lock().unwrap_or_else(PoisonError::into_inner).push(dir.to_vec());
                 }
                 Ok(()) | Err(Uncovered::Gone) => {}
                 Err(Uncovered::Limit) => {
                     let why =
                         "there are no more watches: the limit that was set, or `fs.inotify.max_user_watches`";
-                    self.root.note_blind(dir, why.to_owned());
+                    self.root.blind.note(dir, why.to_owned());
                 }
                 Err(Uncovered::Denied(why)) => {
-                    self.root.note_blind(dir, format!("{} cannot be watched: {why}", self.shown(dir)));
+                    self.root.blind.note(dir, format!("{} cannot be watched: {why}", self.shown(dir)));
                 }
             }
+        }
+        if self.root.is_awaited() {
+            self.pace.hurry();
         }
         self.pace.step();
     }
@@ -87,15 +129,19 @@ impl Escort for Companion {
         self.root.again(above, name);
     }
 
-    fn refused(&self, dir: &[u8], why: &str) {
-        if self.backend.is_some() {
-            self.root.note_blind(dir, format!("{} cannot be opened: {why}", self.shown(dir)));
+    fn refused(&self, dir: &[u8], error: Errno) {
+        self.root.blind.note_shut(dir);
+        // Other permissions are heard of; whatever else it is may pass without a sign.
+        if self.backend.is_some() && !matches!(error, Errno::ACCESS | Errno::PERM) {
+            self.root.blind.note(dir, format!("{} cannot be opened: {error}", self.shown(dir)));
         }
     }
 
     fn applied(&self) {
-        let covered = std::mem::take(&mut *self.covered.lock().unwrap_or_else(PoisonError::into_inner));
-        self.root.note_covered(&covered);
+        let take = |dirs: &Mutex<Vec<Vec<u8>>>| {
+            std::mem::take(&mut *dirs.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        self.root.blind.note_read(&take(&self.covered), &take(&self.opened));
     }
 }
 
@@ -105,17 +151,34 @@ impl Worker {
         self.backend.add_root(self.root.id, &self.root.path);
         self.root.tell(|state| state.mounts = mounts::below(&self.root.path));
         loop {
-            match self.root.next_step() {
+            let step = match self.root.next_step() {
                 Step::Stop => break,
-                Step::Wait(_) => {}
-                Step::Guard => self.guard(),
-                Step::Scan(why) => self.scan(why),
-                Step::Look(looks) => self.look(looks, true),
-                Step::Poll(looks) => self.poll(looks),
+                Step::Wait(_) => continue,
+                step => step,
+            };
+            // Whatever goes wrong in one step, the root is looked at again.
+            if catch_unwind(AssertUnwindSafe(|| self.take(step))).is_err() {
+                let why = "the live engine panicked; the root is scanned again";
+                let now = self.root.clock.mono_ns();
+                self.failed(Error::new(ErrorKind::Io, why), |state| state.scan_soon(Why::Again, now));
             }
         }
         self.backend.remove_root(self.root.id);
         self.root.settle();
+    }
+
+    fn take(&self, step: Step) {
+        match step {
+            Step::Stop | Step::Wait(_) => {}
+            Step::Guard => self.guard(),
+            Step::Scan(why) => {
+                self.scan(why);
+            }
+            Step::Look(looks) => {
+                self.look(looks, true);
+            }
+            Step::Poll(looks) => self.poll(looks),
+        }
     }
 
     fn view(&self) -> Option<Arc<RootView>> {
@@ -143,13 +206,13 @@ impl Worker {
             },
         };
         let coverage = if why.is_some() { Coverage::Polling } else { Coverage::Native };
-        self.root.tell(|state| {
+        let is_other = self.root.tell(|state| {
             state.polls = why.is_some();
-            state.coverage = coverage;
             state.reason.clone_from(&why);
-            state.why_polls = why.clone();
+            state.why_polls.clone_from(&why);
+            std::mem::replace(&mut state.coverage, coverage) != coverage
         });
-        if why.is_some() {
+        if is_other {
             self.tell(Event::CoverageChanged { root: self.root.name.clone(), coverage, reason: why });
         }
     }
@@ -171,15 +234,10 @@ impl Worker {
         proven: bool,
     ) -> (Result<Report>, Errand) {
         let manners = self.manners();
-        let (polls, cancel, hurry) = {
-            let state = self.root.lock();
-            (state.polls, state.cancel.clone(), state.asked > state.done)
-        };
-        // Whoever waits for the answer, and a look at a few names, does not give way.
-        let yields = manners.yields && !hurry && matches!(target, Target::Whole);
-        let backend = (!polls).then(|| Arc::clone(&self.backend));
-        let pace = Pace::new(PRESSURE_DIR.into(), yields);
-        let companion = Companion::new(Arc::clone(&self.root), backend, pace);
+        let cancel = self.root.lock().cancel.clone();
+        // A look at a few names does not give way.
+        let yields = manners.yields && matches!(target, Target::Whole);
+        let companion = Companion::new(&self.root, &self.backend, Pace::new(PRESSURE_DIR.into(), yields));
         let errand = Errand {
             kind: Some(kind),
             escort: Some(Arc::new(companion)),
@@ -195,14 +253,18 @@ impl Worker {
         (result, errand)
     }
 
-    fn scan(&self, why: Why) {
+    /// Scans the whole root. True when what was found is in the snapshot.
+    fn scan(&self, why: Why) -> bool {
         let began = self.root.clock.mono_ns();
-        let (native, heard) = {
+        let (native, was_unavailable, heard) = {
             let mut state = self.root.lock();
             // All of it is about to be read; what is heard from here on comes on top.
             let heard = state.dirty.take_all();
-            (!state.polls && state.coverage == Coverage::Native, heard)
+            state.untold.clear();
+            let native = !state.polls && state.coverage == Coverage::Native;
+            (native, std::mem::take(&mut state.unavailable), heard)
         };
+        let was_unread = self.view().is_some_and(|view| view.live.head.is_unread);
         let stamp = self.backend.stamp();
         // While a root was watched without a gap, what is gone was deleted.
         let proven = match why {
@@ -213,48 +275,54 @@ impl Worker {
         let (result, errand) = self.run_scan(Target::Whole, why.kind(), why.mode(), proven);
         testing::pass("live:scanned");
         let now = self.root.clock.mono_ns();
-        let again = Rescan { why, due_ns: now };
-        match result {
-            Err(error) => self.failed(error, |state| {
-                state.rescan.get_or_insert(again);
-            }),
-            Ok(report) if report.cancelled => self.root.tell(|state| {
-                state.rescan.get_or_insert(again);
-            }),
-            Ok(Report { unavailable: Some(reason), published, .. }) => {
-                self.unavailable(now, reason, published);
+        let again = |state: &mut State| {
+            state.rescan.get_or_insert(Rescan { why, due_ns: now });
+        };
+        let report = match result {
+            Err(error) => {
+                self.failed(error, again);
+                return false;
             }
-            Ok(report) => {
-                if report.errors == 0 && !self.root.lock().polls {
-                    self.backend.sweep_all(self.root.id, stamp);
-                }
-                let wall = self.root.clock.now_ns();
-                let is_whole = report.held.is_none() && report.errors == 0;
-                let was_coherent = self.root.tell(|state| {
-                    state.succeeded();
-                    if !is_whole {
-                        // It was not applied, or not all of it was read: what was heard still holds.
-                        state.dirty.put_back(heard, now);
-                    }
-                    state.scanned(why, wall);
-                    if state.polls || why == Why::Poll {
-                        state.polled(began, now);
-                    }
-                    for dir in &*errand.changed.lock().unwrap_or_else(PoisonError::into_inner) {
-                        state.heat.looked(dir, true, now);
-                    }
-                    let is_known = state.rescan.is_none();
-                    std::mem::replace(&mut state.coherent, is_known) || !is_known || report.held.is_some()
-                });
-                if why == Why::Full {
-                    self.note_full(wall);
-                }
-                if !was_coherent {
-                    self.tell(Event::Coherent { root: self.root.name.clone() });
-                }
-                self.update_coverage();
-            }
+            Ok(report) => report,
+        };
+        if report.cancelled {
+            self.root.tell(again);
+            return false;
         }
+        if let Some(reason) = report.unavailable {
+            self.unavailable(now, reason, report.published || was_unavailable);
+            return false;
+        }
+        if report.errors == 0 && report.held.is_none() && !self.root.lock().polls {
+            self.backend.sweep_all(self.root.id, stamp);
+        }
+        let wall = self.root.clock.now_ns();
+        let is_held = report.held.is_some();
+        let was_coherent = self.root.tell(|state| {
+            state.succeeded();
+            if is_held || report.errors > 0 {
+                // It was not applied, or not all of it was read: what was heard still holds.
+                state.dirty.put_back(heard, now);
+            }
+            state.scanned(why, wall);
+            if state.polls || why == Why::Poll {
+                state.polled(began, now);
+            }
+            for dir in &*errand.changed.lock().unwrap_or_else(PoisonError::into_inner) {
+                state.heat.looked(dir, true, now);
+            }
+            // That it is held, the root itself says.
+            let is_known = state.rescan.is_none();
+            std::mem::replace(&mut state.coherent, is_known) || !is_known || is_held
+        });
+        if why == Why::Full || was_unread {
+            self.note_full(wall);
+        }
+        if !was_coherent {
+            self.tell(Event::Coherent { root: self.root.name.clone() });
+        }
+        self.update_coverage();
+        !is_held
     }
 
     /// When a root was last read in full outlives the process, so that a weekly scan is not put off by
@@ -269,75 +337,73 @@ impl Worker {
         }
     }
 
-    /// Looks at some places. `heard`: events told of them, so what is gone was deleted.
-    fn look(&self, looks: Vec<Look>, heard: bool) {
+    /// Looks at some places. `heard`: events told of them, so what is gone was deleted. True when what
+    /// was found is in the snapshot.
+    fn look(&self, mut looks: Vec<Look>, heard: bool) -> bool {
+        self.root.blind.widen(&mut looks);
         let stamp = self.backend.stamp();
         let (result, errand) =
             self.run_scan(Target::Looks(&looks), OperationKind::Live, ScanMode::Quick, heard);
         let now = self.root.clock.mono_ns();
-        match result {
-            Err(error) => self.failed(error, |state| {
-                if heard {
-                    state.dirty.put_back(looks, now);
-                }
-            }),
-            Ok(report) if report.cancelled => self.root.tell(|state| {
-                if heard {
-                    state.dirty.put_back(looks, now);
-                }
-            }),
-            Ok(Report { unavailable: Some(reason), published, .. }) => {
-                self.unavailable(now, reason, published);
+        let report = match result {
+            Err(error) => {
+                self.failed(error, |state| state.look_again(looks, heard, now));
+                return false;
             }
-            Ok(_) => {
-                self.backend.sweep(self.root.id, stamp);
-                let changed = errand.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
-                let linked = errand.linked.into_inner().unwrap_or_else(PoisonError::into_inner);
-                self.root.tell(|state| {
-                    state.succeeded();
-                    for (dir, name) in &linked {
-                        // At once: it is one change, seen from another side.
-                        state.dirty.name(dir, name, false, i64::MIN);
-                    }
-                    if !heard {
-                        for look in &looks {
-                            state.heat.looked(&look.path, changed.contains(&look.path), now);
-                        }
-                    }
-                });
-                if self.root.has_blind.load(Ordering::Acquire) {
-                    self.update_coverage();
-                }
-            }
+            Ok(report) => report,
+        };
+        if report.cancelled {
+            self.root.tell(|state| state.look_again(looks, heard, now));
+            return false;
         }
+        if let Some(reason) = report.unavailable {
+            self.unavailable(now, reason, report.published);
+            return false;
+        }
+        if report.held.is_none() {
+            self.backend.sweep(self.root.id, stamp);
+        }
+        let is_held = self.view().is_some_and(|view| matches!(view.record.state, RootState::Held { .. }));
+        let changed = errand.changed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let linked = errand.linked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.root.tell(|state| {
+            state.succeeded();
+            for (dir, name) in &linked {
+                // At once: it is one change, seen from another side.
+                state.dirty.name(dir, name, false, i64::MIN);
+            }
+            if !heard {
+                for look in &looks {
+                    state.heat.looked(&look.path, changed.contains(&look.path), now);
+                }
+            }
+            if is_held {
+                state.recheck_held(now);
+            }
+        });
+        if self.root.blind.is_any() {
+            self.update_coverage();
+        }
+        report.held.is_none()
     }
 
-    /// Looks at what nothing is heard of: hot directories where there are any, else all of it.
-    fn poll(&self, hot: Vec<Look>) {
-        if !hot.is_empty() {
-            return self.look(hot, false);
+    /// Looks at what nothing is heard of: these places where there are any, else all of it.
+    fn poll(&self, untold: Vec<Look>) {
+        if !untold.is_empty() {
+            self.look(untold, false);
+            return;
         }
         let began = self.root.clock.mono_ns();
-        let polls = self.root.lock().polls;
-        let dirs = {
-            let mut blind = self.root.blind();
-            if let Some(view) = self.view() {
-                blind.dirs.retain(|dir| view.live.descend(dir).is_some());
-            }
-            if polls || blind.many {
-                // Those that can be watched by now drop out as they are read.
-                blind.many = false;
-                None
-            } else {
-                Some(blind.dirs.iter().cloned().collect::<Vec<_>>())
-            }
-        };
-        match dirs {
+        let polled = self.root.blind.begin_poll(self.root.lock().polls);
+        let done = match &polled.dirs {
             None => self.scan(Why::Poll),
             Some(dirs) => {
-                let look = |path| Look { path, listing: true, ..Look::default() };
-                self.look(dirs.into_iter().map(look).collect(), false);
+                let look = |path: &Vec<u8>| Look { path: path.clone(), listing: true, ..Look::default() };
+                self.look(dirs.iter().map(look).collect(), false)
             }
+        };
+        if let Some(view) = self.view() {
+            self.root.blind.end_poll(&polled, done, |dir| view.live.descend(dir).is_some());
         }
         let now = self.root.clock.mono_ns();
         self.root.tell(|state| state.polled(began, now));
@@ -360,19 +426,18 @@ impl Worker {
         });
     }
 
-    /// The guard refused the root. `told`: subscribers have heard of it, for it was not so before.
+    /// The guard refused the root. `told`: subscribers have heard of it.
     fn unavailable(&self, now: i64, reason: String, told: bool) {
-        let was_unavailable = self.root.tell(|state| {
-            let was_unavailable = std::mem::replace(&mut state.unavailable, true);
+        self.root.tell(|state| {
+            state.unavailable = true;
             state.coherent = false;
             state.dirty.clear();
             state.rescan = None;
-            state.recheck_ns = now.saturating_add(super::root::SECOND_NS);
+            state.recheck_later(now);
             // It may have been made again before this was noticed.
             state.check_guard |= state.deleted;
-            was_unavailable
         });
-        if !told && !was_unavailable {
+        if !told {
             self.tell(Event::RootUnavailable { root: self.root.name.clone(), reason });
         }
     }
@@ -383,12 +448,17 @@ impl Worker {
         self.look_at_mounts();
         let now = self.root.clock.mono_ns();
         match root::open(&view.record) {
-            Ok(_) => self.root.tell(|state| {
-                state.deleted = false;
-                if std::mem::take(&mut state.unavailable) {
-                    state.scan_soon(Why::Again, now);
+            Ok(_) => {
+                let is_back = self.root.tell(|state| {
+                    state.deleted = false;
+                    state.unavailable
+                });
+                if is_back {
+                    // It may be another mount of the same, which tells more or less.
+                    self.choose_mode();
+                    self.scan(Why::Again);
                 }
-            }),
+            }
             Err(reason) => {
                 let deleted = self.root.lock().deleted;
                 if deleted && let Some(identity) = root::recreated(&view.record) {
@@ -421,26 +491,19 @@ impl Worker {
     /// What was mounted or unmounted below the root since the last time is looked at.
     fn look_at_mounts(&self) {
         let found = mounts::below(&self.root.path);
-        let now = self.root.clock.mono_ns();
         self.root.tell(|state| {
-            let before = std::mem::replace(&mut state.mounts, found.clone());
-            for point in before.symmetric_difference(&found) {
-                let (dir, name) = split_last(point);
-                state.dirty.name(dir, name, true, now);
-            }
+            let before = std::mem::replace(&mut state.mounts, found);
+            let places: BTreeSet<&[u8]> =
+                before.symmetric_difference(&state.mounts).map(|mount| mount.at.as_slice()).collect();
+            state.untold.extend(places.into_iter().map(|place| {
+                let (dir, name) = split_last(place);
+                Look { path: dir.to_vec(), names: BTreeMap::from([(name.into(), true)]), ..Look::default() }
+            }));
         });
     }
 
     fn update_coverage(&self) {
-        let blind = {
-            let mut blind = self.root.blind();
-            if let Some(view) = self.view() {
-                blind.dirs.retain(|dir| view.live.descend(dir).is_some());
-            }
-            let is_blind = blind.many || !blind.dirs.is_empty();
-            self.root.has_blind.store(is_blind, Ordering::Release);
-            is_blind.then(|| blind.reason.clone().unwrap_or_default())
-        };
+        let blind = self.root.blind.reason();
         let watched = self.backend.watched(self.root.id);
         let changed = self.root.tell(|state| {
             let (coverage, reason) = match blind {

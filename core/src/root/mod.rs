@@ -21,8 +21,9 @@ struct FsKind {
 /// Other machines, or a program in user space, may change these without the kernel hearing of it.
 const REMOTE: [&str; 6] = ["nfs", "ceph", "cifs", "smb2", "9p", "fuse"];
 
-/// Timestamps of local file systems follow the kernel's coarse clock, 1 to 10 ms a tick.
-const TICK_LOCAL_NS: i64 = 20_000_000;
+/// Timestamps of local file systems follow the kernel's coarse clock: this is more than two of its
+/// ticks, which take 1 to 10 ms, and is shortened where the kernel says how long they take.
+const TICK_LOCAL_NS: i64 = 21_000_000;
 /// Servers and user-space file systems keep their own time, some by the second.
 const TICK_REMOTE_NS: i64 = 1_100_000_000;
 /// FAT counts in two seconds.
@@ -71,7 +72,8 @@ pub(crate) fn compare_for(asked: Compare, fs_type: u64) -> Compare {
 
 /// How long after a change a further change may carry the same time.
 pub(crate) fn tick_ns(fs_type: u64) -> i64 {
-    kind_of(fs_type).map_or(TICK_LOCAL_NS, |kind| kind.tick_ns)
+    let tick_ns = kind_of(fs_type).map_or(TICK_LOCAL_NS, |kind| kind.tick_ns);
+    if tick_ns == TICK_LOCAL_NS { tick_ns.min(2 * crate::sys::clock_tick_ns() + 1_000_000) } else { tick_ns }
 }
 
 /// By what an open root directory is known again, and the device it lies on. The id of a file system
@@ -90,9 +92,46 @@ pub(crate) fn is_remote(fs_type: u64) -> bool {
     kind_of(fs_type).is_some_and(|kind| REMOTE.contains(&kind.name))
 }
 
+/// The same by the name of its type in a mount table.
+pub(crate) fn is_remote_name(fs_type: &str) -> bool {
+    const MORE: [&str; 9] =
+        ["nfs4", "smb3", "smbfs", "afs", "lustre", "gpfs", "vboxsf", "glusterfs", "virtiofs"];
+    let name = fs_type.split('.').next().unwrap_or_default();
+    REMOTE.contains(&name) || MORE.contains(&name)
+}
+
 /// The name of a file system type, or its number.
 pub(crate) fn fs_name(fs_type: u64) -> String {
     kind_of(fs_type).map_or_else(|| format!("0x{fs_type:x}"), |kind| kind.name.to_owned())
+}
+
+/// The engine's own files inside a root: no scan shows them, and no event of theirs counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnFiles {
+    /// Relative to the root.
+    dir: Vec<u8>,
+    /// Name of the state file.
+    name: Vec<u8>,
+}
+
+impl OwnFiles {
+    /// `None` where the state file lies outside.
+    pub(crate) fn of(root: &Path, state_file: &Path) -> Option<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        let root = root.canonicalize().ok()?;
+        let dir = state_file.parent()?.strip_prefix(&root).ok()?;
+        let name = state_file.file_name()?.as_bytes().to_vec();
+        Some(Self { dir: dir.as_os_str().as_bytes().to_vec(), name })
+    }
+
+    /// True for the state file and for what is written beside it.
+    #[inline]
+    pub(crate) fn holds(&self, dir: &[u8], name: &[u8]) -> bool {
+        *dir == *self.dir
+            && name.strip_prefix(self.name.as_slice()).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(b"-tw-") || rest.starts_with(b".damaged-")
+            })
+    }
 }
 
 /// The roots that lie inside `root`, as paths relative to it: what is below them is theirs. By
@@ -109,6 +148,27 @@ pub(crate) fn nested<'a>(root: &RootRecord, all: impl Iterator<Item = &'a RootRe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remote_file_systems_are_known_by_number_and_by_name() {
+        assert!(is_remote(0x6969) && !is_remote(0xEF53) && !is_remote(1));
+        for name in ["nfs4", "cifs", "fuse.sshfs", "9p"] {
+            assert!(is_remote_name(name), "{name}");
+        }
+        // A local disk through a program: all changes pass this machine.
+        for name in ["ext4", "fuseblk", "overlay", ""] {
+            assert!(!is_remote_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn own_files_are_known_in_their_directory_only() {
+        let own = OwnFiles { dir: b"cfg".to_vec(), name: b"state.db".to_vec() };
+        for name in ["state.db", "state.db-tw-live", "state.db.damaged-1"] {
+            assert!(own.holds(b"cfg", name.as_bytes()), "{name}");
+        }
+        assert!(!own.holds(b"", b"state.db") && !own.holds(b"cfg", b"state.dbx") && !own.holds(b"cfg", b"f"));
+    }
 
     #[test]
     fn the_comparison_follows_the_file_system_unless_asked_otherwise() {

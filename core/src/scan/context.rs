@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Clock;
 use crate::entry::{Compare, Stat};
 use crate::ignore::Ignorer;
+use crate::root::OwnFiles;
 use crate::snapshot::{DirNode, Head, Record, SEQ_OF_PAGE};
+use crate::sys::Errno;
 
 use super::report::Tally;
 
@@ -32,8 +34,8 @@ pub(crate) struct Context {
     pub(crate) rules_unchanged: bool,
     /// Directories of other roots, relative to this one.
     pub(crate) nested: Vec<Vec<u8>>,
-    /// Directory and first bytes of the name of the engine's own files, when they lie in this root.
-    pub(crate) own_files: Option<(Vec<u8>, Vec<u8>)>,
+    /// The engine's own files, when they lie in this root.
+    pub(crate) own_files: Option<OwnFiles>,
     pub(crate) tick_ns: i64,
     pub(crate) clock: Clock,
     pub(crate) ids: Arc<AtomicU64>,
@@ -64,18 +66,28 @@ pub(crate) enum Scope {
     Names(Arc<BTreeMap<Box<[u8]>, bool>>),
 }
 
+/// How much of a directory is about to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Some of its names.
+    Some,
+    /// All of its names.
+    Names,
+    /// All of its names, and everything below.
+    All,
+}
+
 /// Who goes along with a walk that the live engine started.
 pub(crate) trait Escort: Send + Sync {
-    /// A directory is open and about to be read; `whole`: all of its names. Called from every thread
-    /// of the walk.
-    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, whole: bool);
+    /// A directory is open and about to be read. Called from every thread of the walk.
+    fn enter(&self, dir: &[u8], fd: BorrowedFd<'_>, reads: Reads);
 
     /// A directory was gone when it was about to be opened. What stands there later is to be looked
     /// at, even if nobody tells of it.
     fn missed(&self, dir: &[u8]);
 
-    /// A directory could not be opened, for a reason that may pass without any event.
-    fn refused(&self, dir: &[u8], why: &str);
+    /// A directory is there and could not be opened.
+    fn refused(&self, dir: &[u8], error: Errno);
 
     /// What the walk found is in the snapshot.
     fn applied(&self);

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::path;
 use crate::sys::{self, Hint};
 
-use super::context::{Child, Context, Scope, Start, Walk};
+use super::context::{Child, Context, Reads, Scope, Start, Walk};
 use super::walk::{Seen, Visit};
 
 /// Descriptors that pending tasks may hold at most, whatever the process is allowed.
@@ -107,7 +107,12 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
     let escort = context.escort.as_ref();
     let for_facts = matches!(asked, Scope::Facts);
     if let Some(escort) = escort.filter(|_| !for_facts) {
-        escort.enter(&path, fd.as_fd(), !matches!(asked, Scope::Names(_)));
+        let reads = match asked {
+            Scope::Names(_) | Scope::Facts => Reads::Some,
+            Scope::Listing(_) => Reads::Names,
+            Scope::Deep => Reads::All,
+        };
+        escort.enter(&path, fd.as_fd(), reads);
     }
     let Some(mut visit) = Visit::begin(context, path, &fd, parent_dev, child, &asked) else { return };
     let asked = if visit.needs_all() { Scope::Deep } else { asked };
@@ -115,7 +120,7 @@ fn visit<'s>(scope: &TaskScope<'s>, shared: &'s Shared<'s>, task: Task) {
         return visit.finish(context, fd.as_fd(), false);
     }
     if let Some(escort) = escort.filter(|_| for_facts) {
-        escort.enter(visit.path(), fd.as_fd(), true);
+        escort.enter(visit.path(), fd.as_fd(), Reads::All);
         visit.look_again(&fd);
     }
     let mut children = Vec::new();
@@ -228,9 +233,8 @@ fn unopened(context: &Context, path: &[u8], parent: Option<&Dir>, child: &Child,
         return;
     }
     context.tally.io_error("open", path, error);
-    // Other permissions are heard of by whoever watches the directory above.
-    if let Some(escort) = escort.filter(|_| !matches!(error, Errno::ACCESS | Errno::PERM)) {
-        escort.refused(path, &error.to_string());
+    if let Some(escort) = escort {
+        escort.refused(path, error);
     }
     if child.old.is_some() {
         return;

@@ -30,7 +30,7 @@ use crate::ignore::IgnoreRules;
 use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
 use crate::options::{ContentHash, Publish, ScanMode, ScanOptions, Walker};
 use crate::path::escape;
-use crate::root;
+use crate::root::{self, OwnFiles};
 use crate::root_record::{RootRecord, RootState};
 use crate::snapshot::RootView;
 use crate::testing;
@@ -40,13 +40,14 @@ pub use verify::{Difference, DifferenceKind, VerifyReport};
 
 pub(crate) use verify::verify;
 
-pub(crate) use context::Escort;
+pub(crate) use context::{Escort, Reads};
 pub(crate) use start::{Look, Target};
 pub(crate) use turn::Scanner;
 
 use context::{Context, Found, Walk};
 use plan::{Planned, Unplanned};
 use report::Tally;
+use turn::PoolKey;
 
 /// Times a scan is begun when the root is changed under it.
 const TRIES_MAX: u32 = 3;
@@ -156,7 +157,8 @@ fn in_turn(
         return Ok(report);
     };
     let threads = if options.threads == 0 { engine.options.threads } else { options.threads };
-    let pool = scanner.pool(threads, errand.map_or(0, |errand| errand.nice))?;
+    let nice = errand.map_or(0, |errand| errand.nice);
+    let pool = scanner.pool(PoolKey { threads, nice, looks: matches!(target, Target::Looks(_)) })?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -188,7 +190,8 @@ fn in_turn(
                 tracing::debug!(%error, tries, "the scan is repeated");
             }
             Ok(result) => {
-                if let (Ok(report), Some(escort)) = (&result, errand.and_then(|errand| errand.escort.as_ref()))
+                if let (Ok(report), Some(escort)) =
+                    (&result, errand.and_then(|errand| errand.escort.as_ref()))
                     && report.is_applied()
                 {
                     escort.applied();
@@ -291,7 +294,7 @@ impl Run<'_> {
                 && record.rules_digest == rules_digest(record, &nested),
             ignorer,
             nested,
-            own_files: own_files(record, self.engine.store.path()),
+            own_files: OwnFiles::of(&record.path, self.engine.store.path()),
             tick_ns: root::tick_ns(guarded.identity.fs_type),
             clock: self.engine.options.clock.clone(),
             ids: Arc::clone(&self.engine.ids),
@@ -572,12 +575,4 @@ fn rules_digest(record: &RootRecord, nested: &[Vec<u8>]) -> u64 {
         text.extend_from_slice(path);
     }
     crate::hash::digest(&text)
-}
-
-/// Where the engine's own files lie, if that is inside the root.
-fn own_files(record: &RootRecord, state_file: &std::path::Path) -> Option<(Vec<u8>, Vec<u8>)> {
-    let dir = state_file.parent()?;
-    let root = record.path.canonicalize().ok()?;
-    let below = dir.strip_prefix(&root).ok()?;
-    Some((below.as_os_str().as_bytes().to_vec(), state_file.file_name()?.as_bytes().to_vec()))
 }

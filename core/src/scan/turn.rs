@@ -12,11 +12,27 @@ use crate::sys;
 /// How often a scan that waits for another one looks whether it was cancelled.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
 
+/// Threads of a scan at most.
+const THREADS_MAX: usize = 256;
+/// Threads of a look at a few places at most.
+const LOOK_THREADS_MAX: usize = 4;
+/// Pools kept although nobody scans with them.
+const IDLE_POOLS_MAX: usize = 4;
+
+/// The threads that a scan asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct PoolKey {
+    /// 0 means one for each processor.
+    pub(super) threads: usize,
+    pub(super) nice: i32,
+    /// A look at a few places: it has threads of its own, so that it never queues behind a scan.
+    pub(super) looks: bool,
+}
+
 /// What scans need besides the engine; lives as long as the warden.
 #[derive(Default)]
 pub(crate) struct Scanner {
-    /// One pool for each number of threads and niceness that was asked for.
-    pools: Mutex<HashMap<(usize, i32), Arc<ThreadPool>>>,
+    pools: Mutex<HashMap<PoolKey, Arc<ThreadPool>>>,
     /// One scan of a root at a time.
     turns: Mutex<HashMap<u32, Arc<Turn>>>,
 }
@@ -39,21 +55,25 @@ impl Drop for MyTurn {
 }
 
 impl Scanner {
-    pub(super) fn pool(&self, threads: usize, nice: i32) -> Result<Arc<ThreadPool>> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let threads = if threads == 0 { cores } else { threads.min(256) };
+    pub(super) fn pool(&self, key: PoolKey) -> Result<Arc<ThreadPool>> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&(threads, nice)) {
+        if let Some(pool) = pools.get(&key) {
             return Ok(Arc::clone(pool));
         }
+        if pools.len() >= IDLE_POOLS_MAX {
+            pools.retain(|_, pool| Arc::strong_count(pool) > 1);
+        }
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = if key.threads == 0 { cores() } else { key.threads.min(THREADS_MAX) };
+        let threads = if key.looks { threads.min(LOOK_THREADS_MAX) } else { threads };
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|n| format!("tw-scan-{n}"))
-            .start_handler(move |_| sys::be_nice(nice))
+            .start_handler(move |_| sys::be_nice(key.nice))
             .build()
             .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start the threads of a scan: {e}")))?;
         let pool = Arc::new(pool);
-        pools.insert((threads, nice), Arc::clone(&pool));
+        pools.insert(key, Arc::clone(&pool));
         Ok(pool)
     }
 

@@ -10,14 +10,15 @@ use crate::error::{ErrorKind, Result};
 use crate::ignore::IgnoreRules;
 use crate::options::{ContentHash, VerifyOptions};
 use crate::path;
-use crate::root;
+use crate::root::{self, OwnFiles};
 use crate::snapshot::{PageView, RootView};
 
+use super::Scanner;
 use super::content::{self, Job, Outcome};
 use super::context::{Content, Context, Found, Fresh, Scope, Start, Walk};
 use super::fd::FdWalk;
 use super::report::{ERRORS_KEPT, Report, ScanContext, ScanError, Tally};
-use super::{Scanner, own_files};
+use super::turn::PoolKey;
 
 /// Differences kept in full; the rest is counted.
 const DIFFERENCES_KEPT: usize = 10_000;
@@ -112,7 +113,7 @@ fn one(
             return Ok(());
         }
     };
-    let pool = scanner.pool(engine.options.threads, 0)?;
+    let pool = scanner.pool(PoolKey { threads: engine.options.threads, nice: 0, looks: false })?;
     let shared = engine.load();
     let records = shared.tree().into_iter().flat_map(|tree| &tree.roots).map(|r| &*r.record);
     let context = Arc::new(Context {
@@ -128,7 +129,7 @@ fn one(
         ignorer: IgnoreRules::new(record.ignore.iter().cloned())?.compile()?,
         rules_unchanged: false,
         nested: root::nested(record, records),
-        own_files: own_files(record, engine.store.path()),
+        own_files: OwnFiles::of(&record.path, engine.store.path()),
         tick_ns: root::tick_ns(guarded.identity.fs_type),
         clock: engine.options.clock.clone(),
         ids: Arc::default(),

@@ -60,7 +60,6 @@ pub(crate) struct Visit {
     ignored: Vec<Box<[u8]>>,
     racy: bool,
     now_ns: i64,
-    has_own_files: bool,
     files: u64,
     bytes: u64,
     special: u64,
@@ -86,7 +85,8 @@ impl Visit {
             }
         };
         let stat = look.stat?;
-        let is_mount = look.dev != parent_dev;
+        // A bind mount may lie on the same device as what it covers.
+        let is_mount = !path.is_empty() && look.is_mount.unwrap_or(look.dev != parent_dev);
         let mut old = child.old;
         let mut replaced = None;
         if let Some(node) = &old {
@@ -133,7 +133,6 @@ impl Visit {
             page_starts.push(count);
             count += page.view().len() as u32;
         }
-        let has_own_files = context.own_files.as_ref().is_some_and(|(dir, _)| *dir == path);
         Some(Self {
             path,
             dev: look.dev,
@@ -150,7 +149,6 @@ impl Visit {
             ignored: Vec::new(),
             racy: false,
             now_ns: context.clock.now_ns(),
-            has_own_files,
             files: 0,
             bytes: 0,
             special: 0,
@@ -194,7 +192,7 @@ impl Visit {
             // Listed twice, because the directory changes meanwhile.
             return Seen::Nothing;
         }
-        if self.has_own_files && self.is_own_file(context, name) {
+        if context.own_files.as_ref().is_some_and(|own| own.holds(&self.path, name)) {
             return self.drop_known(known.is_some(), name);
         }
         let mut look = None;
@@ -276,14 +274,6 @@ impl Visit {
                 None
             }
         }
-    }
-
-    fn is_own_file(&self, context: &Context, name: &[u8]) -> bool {
-        context.own_files.as_ref().is_some_and(|(_, own)| {
-            name.strip_prefix(own.as_slice()).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with(b"-tw-") || rest.starts_with(b".damaged-")
-            })
-        })
     }
 
     fn is_ignored(&self, context: &Context, name: &[u8], is_dir: bool, known: bool) -> bool {

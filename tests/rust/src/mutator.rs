@@ -35,13 +35,20 @@ pub struct Mutator {
     rng: Rng,
     tag: u64,
     made: u64,
+    links: bool,
 }
 
 impl Mutator {
     /// Will work in the tree at `top`.
     #[must_use]
     pub fn new(top: &Path, seed: u64) -> Self {
-        Self { top: top.to_path_buf(), rng: Rng::new(seed), tag: seed % 10_000, made: 0 }
+        Self { top: top.to_path_buf(), rng: Rng::new(seed), tag: seed % 10_000, made: 0, links: true }
+    }
+
+    /// Will make no hard links.
+    #[must_use]
+    pub fn without_links(self) -> Self {
+        Self { links: false, ..self }
     }
 
     /// Does one thing, if nobody is in the way.
@@ -63,8 +70,8 @@ impl Mutator {
             12 | 13 => self.rename_dir(&known),
             14 => self.rename_over(&known),
             15 => self.swap(&known),
-            16 => self.hard_link(&known),
-            17 => self.symlink(&known),
+            16 if self.links => self.hard_link(&known),
+            16 | 17 => self.symlink(&known),
             18 | 19 => self.remove_leaf(&known),
             20 => self.remove_dir(&known),
             21 | 22 => self.make_dirs(&known),

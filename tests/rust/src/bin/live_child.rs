@@ -4,7 +4,7 @@
 //! ```text
 //! live_child [--drop] [--files N] [--exhaust] serve DB BACKEND    says `watching=yes`, then answers lines
 //! live_child storm DB BACKEND                                     syncs for ever, says `synced=SEQ` each time
-//! live_child mutate DIR SEED STEPS                                changes a tree
+//! live_child mutate DIR SEED STEPS [without-links]                changes a tree
 //! ```
 //!
 //! `--drop` gives up root's privileges, `--files` limits the descriptors, `--exhaust` leaves no
@@ -63,6 +63,9 @@ fn main() {
         "storm" => storm(&args[1], text(2)),
         "mutate" => {
             let mut mutator = Mutator::new(Path::new(&args[1]), text(2).parse().unwrap());
+            if text(4) == "without-links" {
+                mutator = mutator.without_links();
+            }
             let steps: u64 = text(3).parse().unwrap();
             (0..steps).for_each(|_| mutator.step());
         }
@@ -124,6 +127,13 @@ fn status(warden: &Warden) {
 fn idle(warden: &Warden, events: &Subscription, time: Duration) {
     warden.sync(HANG).unwrap();
     while events.try_next().is_some() {}
+    // The threads of the scan that has just ended look for more work before they fall asleep.
+    for _ in 0..100 {
+        let before = spent();
+        if events.next(Some(Duration::from_millis(50))).unwrap().is_none() && spent() == before {
+            break;
+        }
+    }
     let (before, seq_before) = (spent(), warden.seq());
     let mut heard = 0;
     while let Some(event) = events.next(Some(time)).unwrap() {
