@@ -386,7 +386,7 @@ mod tests {
             (&["--poll", "86401"], false),
             (&["--poll", "soon"], false),
             (&["--debounce-ms", "-1"], false),
-            (&["--debounce-ms", "60001"], false),
+            (&["--debounce-ms", "3600001"], false),
         ];
         for (words, makes_sense) in cases {
             let line = ["treewarden", "watch", "a"].iter().chain(words);

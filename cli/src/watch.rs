@@ -8,7 +8,6 @@ use crate::args::WatchArgs;
 use crate::config::with_quiet_times;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{self, Course};
-use crate::limits;
 use crate::output::Out;
 use crate::reload::ConfigFile;
 use crate::state::StateFile;
@@ -79,5 +78,5 @@ fn root_watch(args: &WatchArgs) -> RootWatch {
     if let Some(poll_s) = args.poll {
         watch = watch.mode(WatchMode::Poll).poll_ms(u64::from(poll_s) * 1_000);
     }
-    with_quiet_times(watch, limits::QUIET_DEFAULT, args.debounce_ms.map(u64::from), None)
+    with_quiet_times(watch, args.debounce_ms.map(u64::from), None)
 }

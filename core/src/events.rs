@@ -65,7 +65,8 @@ pub enum Event {
         /// Files and symlinks that changed; all 0 where only the program's own state did.
         counts: Counts,
     },
-    /// The guard refuses a root; its last good state is kept.
+    /// The guard refuses a root, or it is found empty; its last good state is kept. Told
+    /// once for each reason.
     RootUnavailable {
         /// Name of the root.
         root: String,
@@ -95,7 +96,8 @@ pub enum Event {
         /// Why it is not watched natively everywhere.
         reason: Option<String>,
     },
-    /// Notices of the system were lost. The root is scanned again; until then it is not coherent.
+    /// Notices of the system were lost, or were too many to be remembered. The root is scanned again;
+    /// until then it is not coherent.
     Overflow {
         /// Name of the root.
         root: String,

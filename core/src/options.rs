@@ -216,6 +216,9 @@ pub enum Walker {
     Fd,
     /// jwalk, by path: portable, ends at paths longer than the system allows. A directory that is
     /// replaced by a symlink in the moment it is listed may be opened, though nothing of it is used.
+    ///
+    /// While a root is watched or polled by [`crate::Warden::watch`] its scans use [`Walker::Fd`]: a
+    /// directory must be watched first and read then.
     Jwalk,
 }
 

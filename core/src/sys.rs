@@ -148,7 +148,7 @@ fn look(dir: impl AsFd, name: &CStr, flags: AtFlags) -> Result<Look, Errno> {
         mode,
         linked: kind != Kind::Dir && s.st_nlink > 1,
     });
-    Ok(Look { stat, dev: s.st_dev as u64 })
+    Ok(Look { stat, dev: s.st_dev as u64, is_mount: None })
 }
 
 fn kind_of(mode: u32) -> Option<Kind> {

@@ -58,14 +58,14 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
         ("[roots.a]\npath = \"x\"\nhash = \"all\"\n", "3:8", "`changed`"),
         ("[roots.a]\npath = \"x\"\ncompare = \"no-inode\"\n", "3:11", "`no_inode`"),
         // ---- absurd numbers
-        ("[watch]\ndebounce_ms = -5\n", "2:15", "`debounce_ms` is 0 to 60,000 milliseconds, not -5"),
-        ("[watch]\n\n  debounce_ms = 9_999_999\n", "3:17", "0 to 60,000 milliseconds, not 9999999"),
-        ("[watch]\nmax_wait_ms = 3_600_001\n", "2:15", "0 to 3,600,000 milliseconds"),
+        ("[watch]\ndebounce_ms = -5\n", "2:15", "`debounce_ms` is 0 to 3,600,000 milliseconds, not -5"),
+        ("[watch]\n\n  debounce_ms = 9_999_999\n", "3:17", "0 to 3,600,000 milliseconds, not 9999999"),
+        ("[watch]\nmax_wait_ms = 86_400_001\n", "2:15", "0 to 86,400,000 milliseconds"),
         ("[watch]\nmax_wait_ms = 100\ndebounce_ms = 200\n", "2:15", "less than `debounce_ms`, which is 200"),
         ("[watch]\npoll_s = 0\n", "2:10", "1 to 86,400 seconds, not 0"),
         ("[watch]\njitter_s = -1\n", "2:12", "0 to 86,400 seconds"),
         ("[watch]\nwatches_max = 0\n", "2:15", "directories, not 0"),
-        ("[watch]\nscan_threads = 5_000\n", "2:16", "0 to 1,024 threads"),
+        ("[watch]\nscan_threads = 5_000\n", "2:16", "0 to 256 threads"),
         ("[watch]\nnice = 20\n", "2:8", "0 to 19 steps"),
         // ---- times that are none
         ("[watch]\nquick = \"sometimes\"\n", "2:9", "`quick`"),

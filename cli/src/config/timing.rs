@@ -8,7 +8,7 @@ use treewarden::{RootWatch, Schedule};
 
 use super::source::{Refusal, Text};
 use super::table::{Mode, Preset, Whole};
-use crate::limits::{self, QuietTimes};
+use crate::limits;
 use crate::text::count;
 
 /// What a file may say about the times of a root.
@@ -52,28 +52,23 @@ impl Keys {
 
 /// What the keys mean to the engine.
 pub(super) fn resolve(keys: &Keys, text: Text<'_>) -> Result<RootWatch, Refusal> {
-    let (mut watch, usual) = match keys.preset {
-        None => (RootWatch::new(), limits::QUIET_DEFAULT),
-        Some(Preset::Small) => (RootWatch::small(), limits::QUIET_SMALL),
-        Some(Preset::Large) => (RootWatch::large(), limits::QUIET_LARGE),
-        Some(Preset::Busy) => (RootWatch::busy(), limits::QUIET_BUSY),
+    let mut watch = match keys.preset {
+        None => RootWatch::new(),
+        Some(Preset::Small) => RootWatch::small(),
+        Some(Preset::Large) => RootWatch::large(),
+        Some(Preset::Busy) => RootWatch::busy(),
     };
     if let Some(mode) = keys.mode {
         watch = watch.mode(mode.into());
     }
-    watch = quiet_times(watch, usual, keys, text)?;
+    watch = quiet_times(watch, keys, text)?;
     if let Some(poll) = &keys.poll_s {
         watch = watch.poll_ms(whole("poll_s", poll, &limits::POLL_S, "seconds", text)? * 1_000);
     }
     schedules(watch, keys, text)
 }
 
-fn quiet_times(
-    watch: RootWatch,
-    usual: QuietTimes,
-    keys: &Keys,
-    text: Text<'_>,
-) -> Result<RootWatch, Refusal> {
+fn quiet_times(watch: RootWatch, keys: &Keys, text: Text<'_>) -> Result<RootWatch, Refusal> {
     let number = |key, value: &Option<Spanned<Whole>>, range| {
         value.as_ref().map(|value| whole(key, value, range, "milliseconds", text)).transpose()
     };
@@ -88,18 +83,18 @@ fn quiet_times(
             format!("`max_wait_ms` is {max_wait}, less than `debounce_ms`, which is {debounce}"),
         ));
     }
-    Ok(with_quiet_times(watch, usual, debounce_ms, max_wait_ms))
+    Ok(with_quiet_times(watch, debounce_ms, max_wait_ms))
 }
 
-/// Sets what is said of the two; the other one stays as usual, or follows where that would not fit.
+/// Sets what is said of the two; the other one stays as it is, or follows where that would not fit.
 pub(crate) fn with_quiet_times(
     mut watch: RootWatch,
-    usual: QuietTimes,
     debounce_ms: Option<u64>,
     max_wait_ms: Option<u64>,
 ) -> RootWatch {
-    let too_short = max_wait_ms.filter(|ms| *ms < usual.debounce_ms);
-    let too_long = debounce_ms.filter(|ms| *ms > usual.max_wait_ms);
+    let (usual_debounce_ms, usual_max_wait_ms) = watch.quiet_times_ms();
+    let too_short = max_wait_ms.filter(|ms| *ms < usual_debounce_ms);
+    let too_long = debounce_ms.filter(|ms| *ms > usual_max_wait_ms);
     if let Some(ms) = debounce_ms.or(too_short) {
         watch = watch.debounce_ms(ms);
     }

@@ -87,6 +87,8 @@ impl Blind {
             inner.shut.insert(dir.to_vec());
         } else if !inner.shut.contains(dir) {
             inner.many = true;
+            inner.reason =
+                Some("there are more directories that cannot be opened than are remembered".to_owned());
             self.is_any.store(true, Ordering::Release);
         }
         self.is_any_shut.store(true, Ordering::Release);

@@ -72,13 +72,14 @@ pub struct RootLive {
     pub coherent: bool,
     /// Directories that are watched.
     pub watched_dirs: u64,
-    /// Directories that are polled because they cannot be watched; 10,001 means more.
+    /// Directories of a watched root that are polled: they cannot be watched, or were not read as a whole
+    /// since they are; 10,001 means more.
     pub uncovered_dirs: u64,
     /// Names and directories that were heard of and not looked at yet.
     pub pending: u64,
     /// Events received since watching began.
     pub events: u64,
-    /// Times that events were lost since watching began.
+    /// Times that events were lost, or were too many to be remembered, since watching began.
     pub overflows: u64,
     /// A scan or look is under way.
     pub scanning: bool,
@@ -328,8 +329,14 @@ impl Live {
         for (root, number) in flushes {
             let met = |state: &root::State| {
                 if state.done >= number {
-                    let failed = state.failure.as_ref().filter(|_| state.failed_for >= number);
-                    return Some(failed.map_or(Ok(true), |error| Err(error.duplicate())));
+                    return Some(match state.failure.as_ref().filter(|_| state.failed_for >= number) {
+                        None => Ok(true),
+                        // It was removed, and its thread is about to hear of it.
+                        Some(error) if error.kind() == ErrorKind::NotFound && self.is_gone(root.id) => {
+                            Ok(false)
+                        }
+                        Some(error) => Err(error.duplicate()),
+                    });
                 }
                 if state.stop {
                     return Some(Ok(false));
@@ -342,6 +349,10 @@ impl Live {
             }
         }
         Ok(true)
+    }
+
+    fn is_gone(&self, root: u32) -> bool {
+        self.engine.load().tree().is_none_or(|tree| tree.root_by_id(root).is_none())
     }
 
     /// Holds everything that the live engine does. Returns when no scan runs.

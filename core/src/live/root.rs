@@ -391,7 +391,7 @@ impl State {
         }
         if self.unavailable {
             if now >= self.recheck_ns {
-                self.recheck_later(now);
+                self.recheck_ns = now.saturating_add(self.recheck_in_ns);
                 return Step::Guard;
             }
             self.done = self.asked;

@@ -327,7 +327,8 @@ impl CronDateTime for Within {
 /// The clock may be set while it runs. Forward, it is as if the machine had slept. Back, an interval
 /// goes on by the time that really passed, and a cron text by the new clock, but a run that has just
 /// been is not repeated: the next one comes within one period of the new clock, and a rest of an hour
-/// at most. Such a step is noticed when `is_due` is asked, so no wait should be longer than a minute.
+/// at most. Such a step is noticed when `is_due` is asked, so no wait should be longer than a few minutes:
+/// `WALL_LOOK_NS` in `root.rs` bounds it.
 #[derive(Debug)]
 pub(crate) struct Timer {
     schedule: Schedule,

@@ -148,6 +148,10 @@ impl Escort for Companion {
 impl Worker {
     pub(super) fn run(&self) {
         self.choose_mode();
+        if self.view().is_some_and(|view| view.record.last_full_ns == 0 && !view.live.head.is_unread) {
+            // From here on a schedule of full scans counts, however often the program is restarted.
+            self.note_full(self.root.clock.now_ns());
+        }
         self.backend.add_root(self.root.id, &self.root.path);
         self.root.tell(|state| state.mounts = mounts::below(&self.root.path));
         loop {
@@ -466,7 +470,9 @@ impl Worker {
                 }
                 tracing::debug!(root = %self.root.name, reason, "the root cannot be trusted");
                 self.root.tell(|state| {
-                    if !state.unavailable {
+                    if state.unavailable {
+                        state.recheck_later(now);
+                    } else {
                         // The scan says why, and remembers it.
                         state.scan_soon(Why::Again, now);
                     }

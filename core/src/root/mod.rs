@@ -19,7 +19,7 @@ struct FsKind {
 }
 
 /// Other machines, or a program in user space, may change these without the kernel hearing of it.
-const REMOTE: [&str; 6] = ["nfs", "ceph", "cifs", "smb2", "9p", "fuse"];
+const REMOTE: [&str; 10] = ["nfs", "ceph", "cifs", "smb2", "9p", "fuse", "afs", "lustre", "gpfs", "vboxsf"];
 
 /// Timestamps of local file systems follow the kernel's coarse clock: this is more than two of its
 /// ticks, which take 1 to 10 ms, and is shortened where the kernel says how long they take.
@@ -52,6 +52,10 @@ static FILE_SYSTEMS: &[FsKind] = &[
     fs(0xFE53_4D42, "smb2", Compare::NoInode, TICK_REMOTE_NS),
     fs(0x0102_1997, "9p", Compare::NoInode, TICK_REMOTE_NS),
     fs(0x6573_5546, "fuse", Compare::NoInode, TICK_REMOTE_NS),
+    fs(0x5346_414F, "afs", Compare::Full, TICK_REMOTE_NS),
+    fs(0x0BD0_0BD0, "lustre", Compare::Full, TICK_REMOTE_NS),
+    fs(0x4750_4653, "gpfs", Compare::Full, TICK_REMOTE_NS),
+    fs(0x786F_4256, "vboxsf", Compare::NoInode, TICK_REMOTE_NS),
     fs(0x4D44, "vfat", Compare::SizeMtime, TICK_FAT_NS),
     fs(0x2011_BAB0, "exfat", Compare::SizeMtime, TICK_FAT_NS),
     fs(0x7366_746E, "ntfs3", Compare::Full, TICK_LOCAL_NS),
@@ -94,8 +98,7 @@ pub(crate) fn is_remote(fs_type: u64) -> bool {
 
 /// The same by the name of its type in a mount table.
 pub(crate) fn is_remote_name(fs_type: &str) -> bool {
-    const MORE: [&str; 9] =
-        ["nfs4", "smb3", "smbfs", "afs", "lustre", "gpfs", "vboxsf", "glusterfs", "virtiofs"];
+    const MORE: [&str; 5] = ["nfs4", "smb3", "smbfs", "glusterfs", "virtiofs"];
     let name = fs_type.split('.').next().unwrap_or_default();
     REMOTE.contains(&name) || MORE.contains(&name)
 }

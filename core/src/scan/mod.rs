@@ -42,7 +42,7 @@ pub(crate) use verify::verify;
 
 pub(crate) use context::{Escort, Reads};
 pub(crate) use start::{Look, Target};
-pub(crate) use turn::Scanner;
+pub(crate) use turn::{Scanner, THREADS_MAX};
 
 use context::{Context, Found, Walk};
 use plan::{Planned, Unplanned};

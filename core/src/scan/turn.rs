@@ -12,8 +12,8 @@ use crate::sys;
 /// How often a scan that waits for another one looks whether it was cancelled.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
 
-/// Threads of a scan at most.
-const THREADS_MAX: usize = 256;
+/// Threads of a scan at most: more never make it faster.
+pub(crate) const THREADS_MAX: usize = 256;
 /// Threads of a look at a few places at most.
 const LOOK_THREADS_MAX: usize = 4;
 /// Pools kept although nobody scans with them.

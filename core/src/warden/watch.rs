@@ -11,17 +11,19 @@ use super::Warden;
 
 impl Warden {
     /// Watches all roots, present and future, as [`WatchOptions::new`] says. Returns at once: the first
-    /// scan runs in the background, and [`Warden::sync`] waits for it. Watching already is fine.
+    /// scan runs in the background, and [`Warden::sync`] waits for it. Watching already is fine. Where the
+    /// system has no room for one more watcher, roots are polled, and [`Warden::status`] says why.
     ///
     /// # Errors
     ///
-    /// `ReadOnly`, `Closed`, or what the system says to one more watcher.
+    /// `ReadOnly`, `Closed`, and `Io` where no thread can be started.
     pub fn watch(&self) -> Result<()> {
         if self.is_watching() { Ok(()) } else { self.watch_with(&WatchOptions::new()) }
     }
 
     /// Watches roots from now on: every change on disk is looked at when its directory has been quiet for
-    /// the debounce, and committed. Called again with other options, it restarts only what differs.
+    /// the debounce, and committed. Called again with other options, it restarts only what differs. Another
+    /// backend is started before the old one ends. A pause stays a pause.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -66,10 +68,11 @@ impl Warden {
     }
 
     /// Waits until every change that was made on disk before this call is in [`Warden::snapshot`], and
-    /// returns its seq. Debouncing and waiting between scans are cut short. Nothing is written into the
-    /// trees for it.
+    /// returns its seq. Debouncing and waiting between scans are cut short, and a scan that gives way to
+    /// other programs stops doing so. Nothing is written into the trees for it.
     ///
-    /// A root that is unavailable or held keeps its last state; [`Warden::status`] tells.
+    /// A root that is unavailable or held keeps its last state; [`Warden::status`] tells. Roots may be
+    /// added, removed or changed meanwhile: it goes on with those that there are.
     ///
     /// # Errors
     ///
@@ -82,6 +85,9 @@ impl Warden {
     /// Holds everything that the engine does by itself, and returns when no scan is running: one that the
     /// engine had started is cancelled and made up for later, one that the program asked for is waited
     /// for. What changes meanwhile is remembered. Scans that the program asks for are still run.
+    ///
+    /// It must not be called from the progress callback of a scan: it waits for that scan, which waits for
+    /// the callback.
     ///
     /// # Errors
     ///

@@ -6,7 +6,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use treewarden::{Clock, Coverage, Event, RootLive, RootWatch, Subscription, WatchBackend, WatchOptions};
+use treewarden::{
+    Clock, Coverage, Event, RootLive, RootWatch, Subscription, Warden, WatchBackend, WatchOptions,
+};
 
 use crate::world::{ROOT, World};
 use crate::{DAY_MS, HANG, reference, wait_until};
@@ -94,6 +96,12 @@ pub fn joined<T>(what: &str, thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// Begins to watch and waits for nothing, for wardens without a [`World`].
+pub fn begin_to_watch(warden: &Warden, options: &WatchOptions) {
+    let _alone = shared_queues();
+    warden.watch_with(options).unwrap_or_else(|e| panic!("watch: {e}"));
+}
+
 fn shared_queues() -> RwLockReadGuard<'static, ()> {
     QUEUES.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -140,8 +148,7 @@ impl World {
 
     /// Begins to watch and waits for nothing.
     pub fn begin_to_watch(&self, options: &WatchOptions) {
-        let _alone = shared_queues();
-        self.warden().watch_with(options).unwrap_or_else(|e| panic!("watch: {e}"));
+        begin_to_watch(self.warden(), options);
     }
 
     /// As [`World::watch_with`], over an event queue that holds no more than `events_max`.

@@ -33,25 +33,25 @@ const LONG_AGO_NS: i64 = 1_000_000_000_000_000_000;
 const PROMPTLY: Duration = Duration::from_secs(10);
 
 /// A settled tree that is watched; only `sync` looks.
-fn watched(backend: WatchBackend, plant: impl FnOnce(&Tree)) -> World {
+pub(crate) fn watched(backend: WatchBackend, plant: impl FnOnce(&Tree)) -> World {
     let world = World::settled(Walker::Auto, plant);
     world.watch(backend);
     world
 }
 
 /// A settled tree under a manual clock; nothing is watched yet.
-fn settled_at(clock: &Clock, plant: impl FnOnce(&Tree)) -> World {
+pub(crate) fn settled_at(clock: &Clock, plant: impl FnOnce(&Tree)) -> World {
     let world = Setup::new(Walker::Auto).clock(clock).build(plant);
     world.settle();
     world
 }
 
-fn on(backend: WatchBackend) -> WatchOptions {
+pub(crate) fn on(backend: WatchBackend) -> WatchOptions {
     WatchOptions::new().backend(backend)
 }
 
 /// Moves the clock on, second by second, until something happens.
-fn advance_until(what: &str, clock: &Clock, mut met: impl FnMut() -> bool) {
+pub(crate) fn advance_until(what: &str, clock: &Clock, mut met: impl FnMut() -> bool) {
     wait_until(what, || {
         clock.advance_ms(1_000);
         met()
@@ -826,7 +826,7 @@ fn an_idle_watched_tree_costs_nothing() {
 
 // ---------------------------------------------------------------------------------- held or not
 
-fn many_files(t: &Tree) {
+pub(crate) fn many_files(t: &Tree) {
     t.file("anchor", "");
     for n in 0..249 {
         t.file(format!("d{}/f{n}", n % 5), "");
@@ -879,7 +879,7 @@ fn a_first_look_that_loses_more_than_half_is_held_until_accepted() {
 // ---------------------------------------------------------------------------------- losing track
 
 /// Changes of which the backend hears nothing. It stays deaf.
-fn change_unheard(world: &World, change: impl FnOnce(&Tree) -> &Tree) {
+pub(crate) fn change_unheard(world: &World, change: impl FnOnce(&Tree) -> &Tree) {
     testing::deaf(world.warden(), true);
     let seq = world.sync();
     change(&world.tree);
@@ -1264,18 +1264,23 @@ fn put_back(world: &World, aside: &Tree) {
     fs::rename(aside.join("kept"), world.tree.path()).unwrap();
 }
 
-fn is_unavailable(event: &Event) -> bool {
+pub(crate) fn is_unavailable(event: &Event) -> bool {
     matches!(event, Event::RootUnavailable { root, reason } if root == ROOT && !reason.is_empty())
 }
 
-fn is_back(event: &Event) -> bool {
+pub(crate) fn is_back(event: &Event) -> bool {
     matches!(event, Event::RootBack { root } if root == ROOT)
 }
 
 /// The root cannot be trusted, and nothing of it has changed.
-fn assert_kept(what: &str, world: &World, before: &reference::Dump) {
+pub(crate) fn assert_kept(what: &str, world: &World, before: &reference::Dump) {
     let state = world.warden().roots()[0].state.clone();
     assert!(matches!(state, RootState::Unavailable { .. }), "{what}: {state:?}");
+    assert_untouched(what, world, before);
+}
+
+/// Nothing of the root has changed.
+pub(crate) fn assert_untouched(what: &str, world: &World, before: &reference::Dump) {
     let now = dump(&world.snapshot());
     assert_same(what, &before.present, &now.present);
     assert_eq!(before.missing, now.missing, "{what}: missing without proof");
@@ -2086,7 +2091,7 @@ fn other_options_restart_only_what_differs() {
 static NOBODY_WATCHES: Mutex<()> = Mutex::new(());
 
 /// A child without privileges that watches the world, or `None` with a word on stderr.
-fn nobody_watches(
+pub(crate) fn nobody_watches(
     test: &str,
     world: &mut World,
     backend: WatchBackend,

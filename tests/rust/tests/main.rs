@@ -14,6 +14,8 @@ mod fire;
 mod golden;
 // The rules of watching, one sentence each.
 mod live;
+// What nobody tells of heals by itself: emptied and held roots, mounts, shut directories, pauses.
+mod live_heal;
 // Random trees and operations against a naive reference.
 mod model;
 // File systems mounted, unmounted and swapped under a root; only where mounting is allowed.
