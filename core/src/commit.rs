@@ -23,7 +23,7 @@ use crate::options::{Durability, Options};
 use crate::path::escape;
 use crate::root_record::RootRecord;
 use crate::snapshot::{Cell, DirEdit, RootView, Shared, Snapshot, Tree};
-use crate::store::{Counters, Loaded, Segments, Store};
+use crate::store::{Counters, Loaded, Segments, Store, WorkWrite};
 use crate::testing;
 
 use group::{Group, Refused};
@@ -68,11 +68,24 @@ pub(crate) enum Task {
     RemoveRoot(u32),
     Scan(Box<ScanBatch>),
     State(Vec<StateOp>),
+    /// What pipelines keep. It is no change of the state of any file, so it has no seq.
+    Work(WorkTask),
     /// Applies the retention of tombstones, journal and history. Answers how many entries were
     /// forgotten.
     Maintain,
     #[cfg(feature = "testing")]
     Panic,
+}
+
+/// A change of what pipelines keep.
+pub(crate) enum WorkTask {
+    /// Answers the pipeline's id: without one it is new.
+    PutPipeline {
+        id: Option<u32>,
+        row: Vec<u8>,
+    },
+    DeletePipeline(u32),
+    Write(Vec<WorkWrite>),
 }
 
 /// A change of what is kept about a root. It is applied to the record as it is when its turn comes, so

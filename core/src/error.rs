@@ -73,6 +73,8 @@ pub enum ErrorKind {
     Unsupported = 20,
     /// It did not happen in time; what was asked for goes on.
     Timeout = 21,
+    /// The lease of a job has run out, and the job was handed out again: nothing was recorded.
+    LeaseLost = 22,
 }
 
 impl ErrorKind {
@@ -107,6 +109,7 @@ impl ErrorKind {
             Self::Poisoned => "poisoned",
             Self::Unsupported => "unsupported",
             Self::Timeout => "timeout",
+            Self::LeaseLost => "lease_lost",
         }
     }
 

@@ -65,6 +65,7 @@ pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
 mod warden;
+mod work;
 
 pub use batch::{Batch, Space};
 pub use changes::{Changes, Cursor, Delivery, Follow};
@@ -88,3 +89,8 @@ pub use scan::{
 pub use snapshot::{Entries, EntryRef, Filter, Snapshot};
 pub use status::{DiskView, Explanation, Status};
 pub use warden::{CompactReport, RebuildReport, Warden};
+pub use work::{
+    Completion, Failed, Group, GroupFn, Job, LimiterInterrupter, LimiterStatus, Permit, Pipeline,
+    PipelineInfo, PipelineOptions, PipelineStatus, Priority, RateLimit, RateLimiter, Refresh, RefreshRun,
+    RequestReport, Retry, Tier, WorkExplanation, WorkItem, WorkState, Workers, parse_retry_after,
+};

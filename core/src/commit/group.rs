@@ -15,7 +15,7 @@ use crate::snapshot::{DirEdit, DirNode, Head, Inconsistent, RootView, Tree, appl
 use crate::store::{Counters, Segments, Txn};
 use crate::testing;
 
-use super::{ATTRS_BYTES_MAX, Engine, RootChange, ScanBatch, StateOp, Task, rules_differ};
+use super::{ATTRS_BYTES_MAX, Engine, RootChange, ScanBatch, StateOp, Task, WorkTask, rules_differ};
 
 /// What a group of batches changes before it is durable.
 pub(super) struct Group {
@@ -93,6 +93,7 @@ impl Group {
                 Ok(Some(seq))
             }
             Task::State(ops) => self.state(&ops),
+            Task::Work(task) => self.work(task).map(Some),
             Task::Maintain => self.maintain(engine),
             #[cfg(feature = "testing")]
             #[allow(clippy::panic, reason = "a test asked for it")]
@@ -252,6 +253,27 @@ impl Group {
         self.told.add(&operation.counts);
         self.txn.put_operation(&operation, engine.options.history_keep_max)?;
         Ok(())
+    }
+
+    fn work(&mut self, task: WorkTask) -> Result<u64, Refused> {
+        match task {
+            WorkTask::PutPipeline { id, row } => {
+                let id = id.unwrap_or_else(|| {
+                    self.counters.next_pipeline += 1;
+                    self.counters.next_pipeline
+                });
+                self.txn.put_pipeline(id, &row)?;
+                Ok(u64::from(id))
+            }
+            WorkTask::DeletePipeline(id) => {
+                self.txn.delete_pipeline(id)?;
+                Ok(0)
+            }
+            WorkTask::Write(writes) => {
+                self.txn.work_write(&writes)?;
+                Ok(0)
+            }
+        }
     }
 
     /// Checks every step of a batch first, then writes: all or nothing.

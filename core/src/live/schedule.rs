@@ -144,6 +144,11 @@ impl Schedule {
         self
     }
 
+    /// Returns how late a run may be, in milliseconds.
+    pub(crate) fn jitter(&self) -> u64 {
+        self.jitter_ms
+    }
+
     /// Returns the first time after `after_ns`, without jitter; `None` when it lies beyond 2262, where
     /// nanoseconds end.
     #[must_use]

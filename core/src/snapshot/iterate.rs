@@ -9,7 +9,7 @@ use crate::entry::{Entry, Kind, Stat, Totals};
 use crate::path;
 
 use super::filter::Filter;
-use super::node::{DirNode, Page};
+use super::node::{DirNode, Page, Trail};
 use super::page::Slot;
 use super::read::Snapshot;
 use super::tree::RootView;
@@ -54,6 +54,17 @@ impl<'s> EntryRef<'s> {
     pub fn path(&self) -> Vec<u8> {
         let name = self.slot.as_ref().map_or(&[][..], Slot::name);
         self.dir.trail.path(self.root.record.name.as_bytes(), name)
+    }
+
+    /// The way to the directory that holds the entry.
+    pub(crate) fn trail(&self) -> &'s Arc<Trail> {
+        &self.dir.trail
+    }
+
+    /// When the content may have changed last, as far as the file system can be trusted to say.
+    pub(crate) fn touched_ns(&self) -> i64 {
+        let stat = self.stat();
+        if self.root.record.compare.trusts_ctime() { stat.mtime_ns.max(stat.ctime_ns) } else { stat.mtime_ns }
     }
 
     /// Returns the path within the root; empty for the root itself.

@@ -15,6 +15,7 @@ use crate::snapshot::{BlockOp, DirNode, Placer};
 use super::create::{self, Fresh};
 use super::load;
 use super::schema::{self, FORMAT};
+use super::work::{self, WorkTable};
 use super::{Config, Db, Faults, Rows, Segments, Store, Txn, guard, wrap_plain};
 
 /// What a rebuild saved.
@@ -48,6 +49,14 @@ pub(super) fn compact(
         copy_table(rows, &txn, schema::ATTRS)?;
         copy_table(rows, &txn, schema::SPACES)?;
         copy_table(rows, &txn, schema::CURSORS)?;
+        if has_table(rows, work::PIPELINES)? {
+            copy_table(rows, &txn, work::PIPELINES)?;
+        }
+        for table in WorkTable::ALL.map(WorkTable::definition) {
+            if has_table(rows, table)? {
+                copy_table(rows, &txn, table)?;
+            }
+        }
         txn.commit()
     })();
     // Nothing to gain: the old file stays as it is.
@@ -106,6 +115,15 @@ fn finish(
     match db.and_then(Arc::into_inner) {
         Some(db) if named => Ok((db, create::sync(&parent))),
         _ => Err(Error::new(ErrorKind::Io, "the new state file could not take its name")),
+    }
+}
+
+/// The tables of pipelines come with the first of them.
+fn has_table<K: redb::Key, V: redb::Value>(rows: &Rows, table: TableDefinition<'_, K, V>) -> Result<bool> {
+    match rows.txn.open_table(table) {
+        Ok(_) => Ok(true),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(wrap_plain(error)),
     }
 }
 
@@ -235,6 +253,17 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
         schema::unseal(schema::space_seed(key), row).is_ok()
     })?;
     salvage_table(rows, txn, schema::CURSORS, lost, |name, row| schema::decode_cursor(name, row).is_ok())?;
+    if has_table(rows, work::PIPELINES).unwrap_or(true) {
+        salvage_table(rows, txn, work::PIPELINES, lost, |id, row| whole(u64::from(*id), row))?;
+    }
+    for table in WorkTable::ALL.map(WorkTable::definition) {
+        if has_table(rows, table).unwrap_or(true) {
+            salvage_table(rows, txn, table, lost, |key, row| {
+                schema::unseal(schema::space_seed(key), row).is_ok()
+            })?;
+        }
+    }
+    loaded.counters.next_pipeline = loaded.counters.next_pipeline.max(work::next_pipeline(rows));
     // What was lost cannot be told by the journal: consumers start over from the snapshot.
     for (_, place) in rows.cursors().unwrap_or_default() {
         loaded.counters.seq = loaded.counters.seq.max(place);

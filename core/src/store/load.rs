@@ -354,5 +354,5 @@ pub(super) fn check(rows: &Rows) -> Result<()> {
         super::space_value(key.value(), row.value())?;
     }
     rows.cursors()?;
-    Ok(())
+    rows.work_check()
 }

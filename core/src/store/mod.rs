@@ -10,6 +10,7 @@ mod fault;
 mod load;
 mod schema;
 mod segment;
+mod work;
 mod write;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use fault::{FaultKind, FaultPlan};
 pub(crate) use load::Loaded;
 pub(crate) use schema::{Counters, FORMAT};
 pub(crate) use segment::Segments;
+pub(crate) use work::{WorkTable, WorkWrite};
 pub(crate) use write::Txn;
 
 /// How the file is opened.

@@ -40,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) journal_bytes: u64,
     /// The oldest tombstone is not older than this, nanoseconds since 1970 UTC.
     pub(crate) oldest_missing_ns: i64,
+    pub(crate) next_pipeline: u32,
 }
 
 impl Counters {
@@ -53,6 +54,7 @@ impl Counters {
             self.journal_floor,
             self.journal_bytes,
             self.oldest_missing_ns as u64,
+            u64::from(self.next_pipeline),
         ] {
             out.put_u64(value);
         }
@@ -61,7 +63,7 @@ impl Counters {
 
     pub(super) fn decode(row: &[u8]) -> Result<Self, Malformed> {
         let mut take = Take(unseal(0, row)?);
-        Ok(Self {
+        let mut counters = Self {
             seq: take.u64()?,
             next_id: take.u64()?,
             next_root: u32::try_from(take.u64()?).map_err(|_| Malformed)?,
@@ -69,7 +71,13 @@ impl Counters {
             journal_floor: take.u64()?,
             journal_bytes: take.u64()?,
             oldest_missing_ns: take.i64()?,
-        })
+            next_pipeline: 0,
+        };
+        // Files of before there were pipelines end here.
+        if !take.is_done() {
+            counters.next_pipeline = u32::try_from(take.u64()?).map_err(|_| Malformed)?;
+        }
+        Ok(counters)
     }
 }
 
@@ -273,7 +281,8 @@ mod tests {
 
     #[test]
     fn rows_are_read_back() {
-        let counters = Counters { seq: 1, next_id: 2, oldest_missing_ns: -3, ..Counters::default() };
+        let counters =
+            Counters { seq: 1, next_id: 2, oldest_missing_ns: -3, next_pipeline: 4, ..Counters::default() };
         assert_eq!(Counters::decode(&counters.encode()), Ok(counters));
         for state in [
             RootState::New,

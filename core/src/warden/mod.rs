@@ -1,5 +1,6 @@
 //! The engine's front door: one open state file and the threads behind it.
 
+mod pipelines;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::snapshot::Snapshot;
 use crate::status::{self, Explanation, Status};
 use crate::store::{Config, Faults, Rows, Store};
 use crate::sys::{self, Errno};
+use crate::work::Work;
 
 /// An open state file: roots, scans, snapshots, the journal, and the program's own state.
 ///
@@ -58,6 +60,7 @@ struct Inner {
     engine: Arc<Engine>,
     scanner: Arc<Scanner>,
     live: Live,
+    work: Work,
 }
 
 impl Inner {
@@ -65,6 +68,7 @@ impl Inner {
         // Whoever waits for an event or a commit is woken first: the rest may take a moment.
         self.engine.hub.close();
         self.engine.signal.close();
+        self.work.close();
         self.live.close();
         self.engine.close()
     }
@@ -136,7 +140,8 @@ impl Warden {
         let engine = Engine::start(store, loaded, options)?;
         let scanner = Arc::new(Scanner::default());
         let live = Live::new(Arc::clone(&engine), Arc::clone(&scanner));
-        Ok(Self { inner: Arc::new(Inner { engine, scanner, live }) })
+        let work = Work::new(Arc::clone(&engine));
+        Ok(Self { inner: Arc::new(Inner { engine, scanner, live, work }) })
     }
 
     #[cfg(feature = "testing")]

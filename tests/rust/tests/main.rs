@@ -16,6 +16,7 @@ mod golden;
 mod live;
 // What nobody tells of heals by itself: emptied and held roots, mounts, shut directories, pauses.
 mod live_heal;
+mod work;
 // Random trees and operations against a naive reference.
 mod model;
 // File systems mounted, unmounted and swapped under a root; only where mounting is allowed.

@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["commit"],
     &["scan", "root"],
     &["live"],
+    &["work"],
     // The public face; its parts know each other.
     &["warden", "batch", "changes", "status"],
 ];

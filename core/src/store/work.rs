@@ -1,0 +1,166 @@
+//! Rows of the pipelines: what they are, and what is kept for each of their items. The rows are sealed
+//! with their keys and opaque here; `work/` knows what is in them. A file that has never seen a pipeline
+//! has none of these tables.
+
+use redb::{ReadableTable, TableDefinition, TableError};
+
+use crate::error::Result;
+
+use super::schema::{seal, space_seed, unseal};
+use super::{Rows, Txn, damaged, wrap_plain};
+
+pub(super) const PIPELINES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("pipelines");
+pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("work");
+pub(super) const LEASES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("leases");
+pub(super) const REQUESTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("requests");
+/// One row for each pipeline with a rate, under its id alone.
+pub(super) const LIMITERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("limiters");
+
+/// What is kept for an item of a pipeline. Keys start with the pipeline's id, big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkTable {
+    Records,
+    Leases,
+    Requests,
+    Limiters,
+}
+
+impl WorkTable {
+    pub(super) const ALL: [Self; 4] = [Self::Records, Self::Leases, Self::Requests, Self::Limiters];
+
+    pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        match self {
+            Self::Records => RECORDS,
+            Self::Leases => LEASES,
+            Self::Requests => REQUESTS,
+            Self::Limiters => LIMITERS,
+        }
+    }
+}
+
+/// A row to put; `None` deletes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkWrite {
+    pub(crate) table: WorkTable,
+    pub(crate) key: Vec<u8>,
+    pub(crate) row: Option<Vec<u8>>,
+}
+
+/// A table that nobody has written to yet is empty.
+fn or_empty<T>(table: Result<T, TableError>) -> Result<Option<T>> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(wrap_plain(error)),
+    }
+}
+
+fn open_row(key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
+    let body = unseal(space_seed(key), row).map_err(|e| damaged("a row of a pipeline", e))?;
+    Ok(body.to_vec())
+}
+
+/// A number that no pipeline has that can still be read.
+pub(super) fn next_pipeline(rows: &Rows) -> u32 {
+    let ids = rows.pipelines().unwrap_or_default().into_iter().map(|(id, _)| id);
+    ids.max().map_or(0, |id| id.saturating_add(1))
+}
+
+impl Rows {
+    /// Every pipeline: id and row.
+    pub(crate) fn pipelines(&self) -> Result<Vec<(u32, Vec<u8>)>> {
+        let Some(table) = or_empty(self.txn.open_table(PIPELINES))? else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for row in table.iter().map_err(wrap_plain)? {
+            let (id, row) = row.map_err(wrap_plain)?;
+            let body = unseal(u64::from(id.value()), row.value());
+            out.push((id.value(), body.map_err(|e| damaged("a pipeline", e))?.to_vec()));
+        }
+        Ok(out)
+    }
+
+    /// One row.
+    pub(crate) fn work_get(&self, table: WorkTable, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(table) = or_empty(self.txn.open_table(table.definition()))? else { return Ok(None) };
+        let found = table.get(key).map_err(wrap_plain)?;
+        found.map(|row| open_row(key, row.value())).transpose()
+    }
+
+    /// Every row of one pipeline, in key order.
+    pub(crate) fn work_each(
+        &self,
+        table: WorkTable,
+        pipeline: u32,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(table) = or_empty(self.txn.open_table(table.definition()))? else { return Ok(()) };
+        let from = pipeline.to_be_bytes();
+        for row in table.range::<&[u8]>(from.as_slice()..).map_err(wrap_plain)? {
+            let (key, row) = row.map_err(wrap_plain)?;
+            if !key.value().starts_with(&from) {
+                break;
+            }
+            let body = unseal(space_seed(key.value()), row.value());
+            each(key.value(), body.map_err(|e| damaged("a row of a pipeline", e))?)?;
+        }
+        Ok(())
+    }
+
+    /// Checks every row.
+    pub(super) fn work_check(&self) -> Result<()> {
+        for (id, _) in self.pipelines()? {
+            for table in WorkTable::ALL {
+                self.work_each(table, id, |_, _| Ok(()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Txn {
+    pub(crate) fn put_pipeline(&self, id: u32, row: &[u8]) -> Result<()> {
+        let mut table = self.raw().open_table(PIPELINES).map_err(wrap_plain)?;
+        let row = seal(u64::from(id), row.to_vec());
+        table.insert(id, row.as_slice()).map_err(wrap_plain)?;
+        Ok(())
+    }
+
+    /// Deletes a pipeline and everything that is kept for its items.
+    pub(crate) fn delete_pipeline(&self, id: u32) -> Result<()> {
+        let mut pipelines = self.raw().open_table(PIPELINES).map_err(wrap_plain)?;
+        pipelines.remove(id).map_err(wrap_plain)?;
+        let from = id.to_be_bytes();
+        let to = id.checked_add(1).map(u32::to_be_bytes);
+        for table in WorkTable::ALL {
+            let mut table = self.raw().open_table(table.definition()).map_err(wrap_plain)?;
+            match &to {
+                Some(to) => table.retain_in::<&[u8], _>(from.as_slice()..to.as_slice(), |_, _| false),
+                None => table.retain_in::<&[u8], _>(from.as_slice().., |_, _| false),
+            }
+            .map_err(wrap_plain)?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows of items; each table is opened once.
+    pub(crate) fn work_write(&self, writes: &[WorkWrite]) -> Result<()> {
+        for which in WorkTable::ALL {
+            if !writes.iter().any(|write| write.table == which) {
+                continue;
+            }
+            let mut table = self.raw().open_table(which.definition()).map_err(wrap_plain)?;
+            for WorkWrite { key, row, .. } in writes.iter().filter(|write| write.table == which) {
+                match row {
+                    Some(row) => {
+                        let row = seal(space_seed(key), row.clone());
+                        table.insert(key.as_slice(), row.as_slice()).map_err(wrap_plain)?;
+                    }
+                    None => {
+                        table.remove(key.as_slice()).map_err(wrap_plain)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

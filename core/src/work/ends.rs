@@ -1,0 +1,192 @@
+//! How jobs end, and what is told about items: the parts of an open pipeline that write or explain.
+
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::WorkTable;
+
+use super::again::Retry;
+use super::job::{Job, Outcome};
+use super::lifecycle::{NEVER_NS, Verdict, WorkState};
+use super::limiter::RateLimiter;
+use super::pipeline::{WorkExplanation, ns_of_ms, shown};
+use super::queue::{Handle, Held};
+use super::record::{ItemKey, Record, damaged};
+use super::shared::{Shared, State};
+
+impl Shared {
+    /// Ends leases in one commit: the answers are in the order of the jobs.
+    pub(super) fn end_jobs(&self, ends: &[(Job, Outcome)]) -> Result<Vec<Result<()>>> {
+        let _order = self.order.read().unwrap_or_else(PoisonError::into_inner);
+        let mut answers: Vec<Result<()>> = Vec::with_capacity(ends.len());
+        let mut settling: Vec<(&Job, &Outcome, Held)> = Vec::with_capacity(ends.len());
+        {
+            let mut state = self.state()?;
+            for (job, outcome) in ends {
+                match state.queue.settle(job.handle, job.held.token) {
+                    Some(held) => {
+                        settling.push((job, outcome, held));
+                        answers.push(Ok(()));
+                    }
+                    None => answers.push(Err(lease_lost())),
+                }
+            }
+        }
+        if settling.is_empty() {
+            return Ok(answers);
+        }
+        let writes = settling.iter().flat_map(|(job, outcome, held)| outcome.writes(job, held)).collect();
+        if let Err(error) = self.write(writes) {
+            let mut state = self.lock();
+            for (job, _, held) in &settling {
+                state.queue.unsettled(job.handle, held.token);
+            }
+            return Err(error);
+        }
+        let now_ns = self.now_ns();
+        let done = settling.iter().filter(|(_, outcome, _)| outcome.counts).count() as u64;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).add(done, now_ns);
+        let mut state = self.lock();
+        for (job, outcome, _) in &settling {
+            state.queue.settled(job.handle, outcome.record.as_ref(), outcome.is_done, now_ns);
+        }
+        drop(state);
+        // A place is free, and what changed meanwhile is due again.
+        self.wake();
+        Ok(answers)
+    }
+
+    /// Renews a lease; when it runs out from now on.
+    pub(super) fn renew(&self, handle: Handle, key: &ItemKey, held: &Held) -> Result<i64> {
+        self.settle(handle, held.token)?;
+        let expires_ns = self.now_ns().saturating_add(self.lease_ns());
+        let row = self.lease_row(held, expires_ns);
+        let written = self.write(vec![self.row(WorkTable::Leases, key, Some(row))]);
+        let mut state = self.lock();
+        match written {
+            Ok(()) => {
+                state.queue.extended(handle, held.token, expires_ns);
+                Ok(expires_ns)
+            }
+            Err(error) => {
+                state.queue.unsettled(handle, held.token);
+                Err(error)
+            }
+        }
+    }
+
+    /// Wakes workers without sending anybody else home.
+    pub(super) fn wake_workers(&self) {
+        if let Some(limiter) = self.limiter() {
+            limiter.interrupter().interrupt();
+        }
+        self.wake();
+    }
+
+    pub(super) fn lease_ns(&self) -> i64 {
+        ns_of_ms(self.lock().options.lease_ms)
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.lock().options.retry
+    }
+
+    pub(super) fn next_refresh_ns(&self, now_ns: i64, reference_ns: Option<i64>) -> i64 {
+        self.lock().options.refresh.next_ns(now_ns, reference_ns)
+    }
+
+    pub(super) fn limiter(&self) -> Option<RateLimiter> {
+        self.lock().limiter.clone()
+    }
+
+    /// Whether something can be handed out now, and when something will be that cannot.
+    pub(super) fn due(&self) -> Result<(bool, Option<i64>)> {
+        let now_ns = self.now_ns();
+        self.with_rows(|state, rows| {
+            state.queue.promote(rows, now_ns)?;
+            Ok((state.queue.has_due(), state.queue.next_ns()))
+        })
+    }
+
+    pub(super) fn interrupts(&self) -> u64 {
+        self.interrupts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::AcqRel);
+        if let Some(limiter) = self.limiter() {
+            limiter.interrupter().interrupt();
+        }
+        self.wake();
+    }
+
+    pub(super) fn explain(&self, address: &[u8]) -> Result<Option<WorkExplanation>> {
+        let now_ns = self.now_ns();
+        self.with_rows(|state: &mut State, rows| {
+            state.queue.promote(rows, now_ns)?;
+            let Some((handle, key)) = state.queue.find(address) else { return Ok(None) };
+            let row = rows.work_get(WorkTable::Records, &key.encode(self.id))?;
+            let record = row.map(|row| Record::decode(&row).map_err(damaged)).transpose()?;
+            let seen = state.queue.seen(handle, address, record.as_ref(), now_ns);
+            let Some((path, version, verdict)) = seen else { return Ok(None) };
+            let record = record.unwrap_or_default();
+            let item = state.queue.item(handle);
+            let held = item.and_then(|item| item.held.as_ref());
+            let failure = record.failure.as_ref().filter(|_| verdict.state == WorkState::Error);
+            Ok(Some(WorkExplanation {
+                path,
+                state: verdict.state,
+                priority: verdict.priority,
+                why: why(&verdict, &record, held.is_some(), now_ns),
+                due_ns: Some(verdict.due_ns)
+                    .filter(|due| *due != NEVER_NS && verdict.state != WorkState::Indexed),
+                attempts: failure.map_or(0, |failure| failure.attempts),
+                last_error: failure.map(|failure| failure.error.clone()),
+                dead: verdict.dead,
+                done_ns: record.done.map(|done| done.at_ns),
+                refresh_at_ns: record.done.map(|done| done.refresh_at_ns).filter(|at| *at != 0),
+                lease: held.map(|held| (held.holder.to_string(), held.expires_ns)),
+                requested: item.and_then(|item| item.request),
+                content_done: record.done.as_ref().map(|done| shown(&done.version)),
+                content_now: version.as_ref().map(shown),
+                attrs: record.attrs,
+            }))
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn lease_lost() -> Error {
+    Error::new(ErrorKind::LeaseLost, "the lease has run out and the job was handed out again")
+        .with_hint("renew the leases of jobs that take long, or give the pipeline longer ones")
+}
+
+/// The state in words.
+fn why(verdict: &Verdict, record: &Record, is_held: bool, now_ns: i64) -> String {
+    let waits = verdict.due_ns > now_ns && verdict.due_ns != NEVER_NS;
+    let what = match (verdict.state, verdict.dead) {
+        (WorkState::Error, true) => "the last attempt failed for good; `retry` or a change brings it back",
+        (WorkState::Error, false) => "the last attempt failed",
+        (WorkState::New, _) => "it was never done",
+        (WorkState::Changed, _) => {
+            "its content, or the version of the pipeline, is not the one that was done"
+        }
+        (WorkState::Stale, _) => "its refresh time has come",
+        (WorkState::Missing, _) => "it is gone, and what was made of it is to be cleaned up",
+        (WorkState::Indexed | WorkState::Processing, _) => "it was done, and nothing has changed since",
+    };
+    let then = match (is_held, verdict.state) {
+        (true, _) => "; somebody works on it",
+        (false, WorkState::Indexed) => "",
+        (false, _) if record.not_before_ns > now_ns => "; it was put off",
+        (false, WorkState::New | WorkState::Changed) if waits => "; it waits until the file is still",
+        (false, _) if waits => "; it waits for its time",
+        (false, _) if verdict.dead => "",
+        (false, _) => "; it is due",
+    };
+    format!("{what}{then}")
+}

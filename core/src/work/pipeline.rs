@@ -1,0 +1,517 @@
+//! The public handle of one pipeline.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::path::{self, escape};
+use crate::store::{WorkTable, WorkWrite};
+
+use super::job::{Completion, Job, Outcome};
+use super::lifecycle::{Priority, WorkState};
+use super::limiter::{Permit, RateLimiter};
+use super::options::PipelineOptions;
+use super::queue::{Asked, Claimed, Handed, Terms};
+use super::record::{Record, Request, Version, damaged};
+use super::shared::Shared;
+
+/// Who holds a lease when nobody says so.
+const HOLDER: &str = "worker";
+/// A manual clock does not wake anybody: it is looked at this often.
+const MANUAL_SLICE: Duration = Duration::from_millis(2);
+/// Jobs of one claim at most.
+const CLAIM_MAX: usize = 10_000;
+
+/// A named consumer of work: which files it works on, and what is still to be done about each of them.
+///
+/// Cheap to clone; clones share the pipeline and keep the warden open. All methods may be called from any
+/// thread. What changes something is durable on return; what is asked for at once by many threads shares
+/// commits.
+///
+/// ```no_run
+/// use treewarden::{Failed, PipelineOptions, Warden};
+///
+/// let warden = Warden::open("state.tw")?;
+/// let thumbs = warden.pipeline_with("thumbs", &PipelineOptions::new().root("photos").glob("**/*.jpg"))?;
+/// while let Some(job) = thumbs.claim_wait(1, None)?.pop() {
+///     match std::fs::read(job.fs_path()) {
+///         Ok(_picture) => job.complete()?,
+///         Err(error) => job.fail(&Failed::transient(error.to_string()))?,
+///     }
+/// }
+/// # Ok::<(), treewarden::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    /// The warden, which stays open as long as this.
+    _open: Arc<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// A pipeline as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineInfo {
+    /// Its name.
+    pub name: String,
+    /// What it works on, and how.
+    pub options: PipelineOptions,
+}
+
+/// A pipeline at one glance. All of it is at hand: nothing is counted for the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineStatus {
+    /// Its name.
+    pub name: String,
+    /// Items never done.
+    pub new: u64,
+    /// Items whose content, or the version of the pipeline, is another one than when they were done.
+    pub changed: u64,
+    /// Items whose refresh time has come.
+    pub stale: u64,
+    /// Items whose last attempt failed, the dead ones included.
+    pub error: u64,
+    /// Items that are gone and are to be cleaned up.
+    pub missing: u64,
+    /// Leases in force. Their items are counted under their states, too.
+    pub processing: u64,
+    /// Items with nothing to do.
+    pub indexed: u64,
+    /// Of those in error, the ones that are not tried again by themselves.
+    pub dead: u64,
+    /// Items that somebody has asked for.
+    pub requested: u64,
+    /// How long the item that is due for longest has waited, in milliseconds; `None` when none is due.
+    pub oldest_due_ms: Option<u64>,
+    /// When something that is not due now will be, nanoseconds since 1970 UTC; it may be before that.
+    pub next_due_ns: Option<i64>,
+    /// Completions per minute, over the last nine full minutes of this process.
+    pub done_per_minute: f64,
+}
+
+/// What asking for files came to, in items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestReport {
+    /// Nothing was to be done about them: now something is.
+    pub added: u64,
+    /// They waited in that class, or in a better one, already.
+    pub merged: u64,
+    /// They waited, and have come forward.
+    pub promoted: u64,
+    /// Somebody works on them: they are done once more afterwards.
+    pub will_rerun: u64,
+}
+
+/// One item of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkItem {
+    /// Address of the file, or key of the group.
+    pub path: Vec<u8>,
+    /// How it stands; `Processing` while it is held.
+    pub state: WorkState,
+    /// Failed for good.
+    pub dead: bool,
+}
+
+/// Everything that is known of one item, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkExplanation {
+    /// Address of the file, or key of the group.
+    pub path: Vec<u8>,
+    /// How it stands, without regard to a lease.
+    pub state: WorkState,
+    /// The class in which it waits or would wait.
+    pub priority: Priority,
+    /// In words.
+    pub why: String,
+    /// When it is due, nanoseconds since 1970 UTC; `None` for never by itself.
+    pub due_ns: Option<i64>,
+    /// Failures of this content in a row.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// Failed for good.
+    pub dead: bool,
+    /// When it was completed last, nanoseconds since 1970 UTC.
+    pub done_ns: Option<i64>,
+    /// When it is to be refreshed, nanoseconds since 1970 UTC.
+    pub refresh_at_ns: Option<i64>,
+    /// Who holds a lease on it, and until when, nanoseconds since 1970 UTC.
+    pub lease: Option<(String, i64)>,
+    /// The class in which somebody has asked for it.
+    pub requested: Option<Priority>,
+    /// What identifies the content that was done, and the content now: equal texts mean the same.
+    pub content_done: Option<String>,
+    /// See [`WorkExplanation::content_done`].
+    pub content_now: Option<String>,
+    /// What the consumer has stored.
+    pub attrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Pipeline {
+    /// `open` is what keeps the engine open.
+    pub(crate) fn new(shared: Arc<Shared>, open: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { shared, _open: open }
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Returns the limiter, if the pipeline has a rate.
+    #[must_use]
+    pub fn limiter(&self) -> Option<RateLimiter> {
+        self.shared.limiter()
+    }
+
+    /// Takes up to `jobs_max` jobs that are due (at most 10,000), best first, and nothing when none is.
+    /// Where the pipeline has a rate, as many as may begin now.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, and what the store says; then nothing was handed out.
+    pub fn claim(&self, jobs_max: usize) -> Result<Vec<Job>> {
+        let mut permits = Vec::new();
+        if let Some(limiter) = self.limiter() {
+            while permits.len() < jobs_max.min(CLAIM_MAX) {
+                match limiter.try_acquire(1)? {
+                    Some(permit) => permits.push(permit),
+                    None => break,
+                }
+            }
+            if permits.is_empty() {
+                return Ok(Vec::new());
+            }
+            return self.claim_under(permits.len(), permits);
+        }
+        self.claim_under(jobs_max, permits)
+    }
+
+    /// As [`Pipeline::claim`], and waits for the first job, at most for `timeout` or without end. Empty at
+    /// the timeout and on [`Pipeline::interrupt`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::claim`].
+    pub fn claim_wait(&self, jobs_max: usize, timeout: Option<Duration>) -> Result<Vec<Job>> {
+        let interrupts = self.shared.interrupts();
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.claim_by(jobs_max, deadline, &|| self.shared.interrupts() != interrupts)
+    }
+
+    /// As [`Pipeline::claim_wait`], until `is_over`; whoever makes it so has to wake the waiting.
+    pub(super) fn claim_until(&self, jobs_max: usize, is_over: &dyn Fn() -> bool) -> Result<Vec<Job>> {
+        self.claim_by(jobs_max, None, is_over)
+    }
+
+    fn claim_by(
+        &self,
+        jobs_max: usize,
+        deadline: Option<Instant>,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Vec<Job>> {
+        loop {
+            if is_over() {
+                return Ok(Vec::new());
+            }
+            let seq = self.shared.engine.load().seq();
+            let (is_due, next_ns) = self.shared.due()?;
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if is_due {
+                match self.claim_due(jobs_max, left)? {
+                    Some(jobs) if !jobs.is_empty() => return Ok(jobs),
+                    // Something else was faster.
+                    Some(_) => {}
+                    None if left.is_some_and(|left| left.is_zero()) => return Ok(Vec::new()),
+                    // Woken, or out of time: the beginning of the loop knows.
+                    None => continue,
+                }
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Vec::new());
+            }
+            let now_ns = self.shared.now_ns();
+            let nap = next_ns.map(|at| Duration::from_nanos(at.saturating_sub(now_ns).max(0).unsigned_abs()));
+            let nap = if self.shared.engine.options.clock.is_manual() { Some(MANUAL_SLICE) } else { nap };
+            let nap = [nap, left].into_iter().flatten().min();
+            self.shared.wait(seq, nap);
+        }
+    }
+
+    /// Something is due: with a rate, waits for the permission to begin. `None` without that.
+    fn claim_due(&self, jobs_max: usize, left: Option<Duration>) -> Result<Option<Vec<Job>>> {
+        let Some(limiter) = self.limiter() else { return self.claim_under(jobs_max, Vec::new()).map(Some) };
+        let Some(first) = limiter.acquire(1, left)? else { return Ok(None) };
+        let mut permits = vec![first];
+        while permits.len() < jobs_max.min(CLAIM_MAX) {
+            match limiter.try_acquire(1)? {
+                Some(permit) => permits.push(permit),
+                None => break,
+            }
+        }
+        self.claim_under(permits.len(), permits).map(Some)
+    }
+
+    /// Hands out, and writes the leases. Permits that no job was found for were never used.
+    fn claim_under(&self, jobs_max: usize, mut permits: Vec<Permit>) -> Result<Vec<Job>> {
+        let shared = &self.shared;
+        shared.engine.writable()?;
+        let holder: Arc<str> = HOLDER.into();
+        let (Handed { claimed, buried }, members, limiter) = shared.with_rows(|state, rows| {
+            let mut next_token = || shared.next_token();
+            let mut terms = Terms {
+                now_ns: shared.now_ns(),
+                lease_ns: ns_of_ms(state.options.lease_ms),
+                holder: &holder,
+                next_token: &mut next_token,
+            };
+            let handed = state.queue.claim(jobs_max.min(CLAIM_MAX), &mut terms, rows)?;
+            let claimed = handed.claimed.iter();
+            let members: Vec<_> = claimed.map(|item| state.queue.members_of(item.handle)).collect();
+            Ok((handed, members, state.limiter.clone()))
+        })?;
+        for unused in permits.drain(claimed.len().min(permits.len())..) {
+            drop(unused);
+        }
+        let mut writes = Vec::with_capacity(claimed.len());
+        for (key, record) in &buried {
+            writes.push(shared.row(WorkTable::Records, key, Some(record.encode())));
+            writes.push(shared.row(WorkTable::Requests, key, None));
+        }
+        for item in &claimed {
+            let row = shared.lease_row(&item.held, item.held.expires_ns);
+            writes.push(shared.row(WorkTable::Leases, &item.key, Some(row)));
+            if item.has_lapsed {
+                writes.push(shared.row(WorkTable::Records, &item.key, Some(item.record.encode())));
+            }
+        }
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Err(error) = shared.write(writes) {
+            shared.give_back(&claimed);
+            return Err(error);
+        }
+        let mut permits = permits.into_iter();
+        let jobs = claimed.into_iter().zip(members);
+        Ok(jobs
+            .map(|(claimed, members)| Job::new(shared, claimed, (members, permits.next(), limiter.clone())))
+            .collect())
+    }
+
+    /// Wakes every call that waits for work, in all threads; they return without any.
+    pub fn interrupt(&self) {
+        self.shared.interrupt();
+    }
+
+    /// Completes several jobs in one commit. The answers are in the order of the jobs: `LeaseLost` for
+    /// one does not keep the others from being recorded.
+    ///
+    /// # Errors
+    ///
+    /// What the store says, `TooLarge` for attributes; then nothing of it was recorded.
+    pub fn complete_many(&self, jobs: Vec<Job>) -> Result<Vec<Result<()>>> {
+        let mut ends: Vec<(Job, Outcome)> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let outcome = job.completed(&Completion::new())?;
+            ends.push((job, outcome));
+        }
+        self.shared.end_jobs(&ends)
+    }
+
+    /// Asks for a file, or everything below a directory, to be done now whatever its state: `ROOT/path`,
+    /// `ROOT`, or `""` for everything. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for something that is not an address, `NotFound` when there is no item at or below
+    /// it.
+    pub fn request(&self, address: impl AsRef<[u8]>, priority: Priority) -> Result<RequestReport> {
+        let address = check_address(address.as_ref())?;
+        let shared = &self.shared;
+        let _alone = shared.order.write().unwrap_or_else(PoisonError::into_inner);
+        let now_ns = shared.now_ns();
+        let below = shared.state()?.queue.below(address, priority);
+        if below.is_empty() {
+            return Err(shared.no_item(address));
+        }
+        let mut report = RequestReport::default();
+        let mut writes = Vec::new();
+        for item in &below {
+            let count = match item.asked {
+                Asked::Added => &mut report.added,
+                Asked::Merged => &mut report.merged,
+                Asked::Promoted => &mut report.promoted,
+                Asked::WillRerun => &mut report.will_rerun,
+            };
+            *count += 1;
+            if item.asked != Asked::Merged {
+                let row = Request { priority, since_ns: now_ns }.encode();
+                writes.push(shared.row(WorkTable::Requests, &item.key, Some(row)));
+            }
+        }
+        shared.write(writes)?;
+        shared.with_rows(|state, rows| state.queue.requested(&below, priority, rows, now_ns))?;
+        shared.wake();
+        Ok(report)
+    }
+
+    /// Makes items in error, at or below an address, due at once; the dead ones come back to life. Returns
+    /// how many. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::request`], but nothing to retry is no error.
+    pub fn retry(&self, address: impl AsRef<[u8]>) -> Result<u64> {
+        let address = check_address(address.as_ref())?;
+        let shared = &self.shared;
+        let _alone = shared.order.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = shared.with_rows(|state, rows| {
+            let below = state.queue.below(address, Priority::High);
+            let mut changed = Vec::new();
+            for item in below.into_iter().filter(|item| item.state == WorkState::Error) {
+                let key = item.key.encode(shared.id);
+                let Some(row) = rows.work_get(WorkTable::Records, &key)? else { continue };
+                let record = Record::decode(&row).map_err(damaged)?;
+                changed.push((item, Record { failure: None, not_before_ns: 0, crashes: 0, ..record }));
+            }
+            Ok(changed)
+        })?;
+        let write = |(item, record): &(super::queue::Below, Record)| WorkWrite {
+            table: WorkTable::Records,
+            key: item.key.encode(shared.id),
+            row: Some(record.encode()),
+        };
+        if !changed.is_empty() {
+            shared.write(changed.iter().map(write).collect())?;
+            let mut state = shared.state()?;
+            for (item, record) in &changed {
+                state.queue.rejudge(item, Some(record), shared.now_ns());
+            }
+            drop(state);
+            shared.wake();
+        }
+        Ok(changed.len() as u64)
+    }
+
+    /// Lists items at or below an address, by address, at most `limit`; of one state where one is given.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for something that is not an address.
+    pub fn list(
+        &self,
+        address: impl AsRef<[u8]>,
+        state: Option<WorkState>,
+        limit: usize,
+    ) -> Result<Vec<WorkItem>> {
+        let address = check_address(address.as_ref())?;
+        self.shared.with_rows(|shared, rows| {
+            shared.queue.promote(rows, self.shared.now_ns())?;
+            let below = shared.queue.below(address, Priority::Critical);
+            let found = below.into_iter().filter(|item| state.is_none_or(|state| item.state == state));
+            Ok(found
+                .take(limit)
+                .map(|item| {
+                    let dead = shared.queue.item(item.handle).is_some_and(|item| item.verdict.dead);
+                    WorkItem { path: item.address, state: item.state, dead }
+                })
+                .collect())
+        })
+    }
+
+    /// Says how a pipeline stands.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, and what the store says.
+    pub fn status(&self) -> Result<PipelineStatus> {
+        let shared = &self.shared;
+        let now_ns = shared.now_ns();
+        let done_per_minute = shared.pace.lock().unwrap_or_else(PoisonError::into_inner).per_minute(now_ns);
+        shared.with_rows(|state, rows| {
+            state.queue.promote(rows, now_ns)?;
+            let tally = state.queue.tally;
+            let oldest = state.queue.oldest_ns(now_ns);
+            Ok(PipelineStatus {
+                name: shared.name.clone(),
+                new: tally.of(WorkState::New),
+                changed: tally.of(WorkState::Changed),
+                stale: tally.of(WorkState::Stale),
+                error: tally.of(WorkState::Error),
+                missing: tally.of(WorkState::Missing),
+                processing: tally.of(WorkState::Processing),
+                indexed: tally.of(WorkState::Indexed),
+                dead: tally.dead,
+                requested: tally.requested,
+                oldest_due_ms: oldest.map(|ns| ns.max(0).unsigned_abs() / 1_000_000),
+                next_due_ns: state.queue.next_ns(),
+                done_per_minute,
+            })
+        })
+    }
+
+    /// Tells all that is known of one item: the file at an address, the group of that key, or the group that
+    /// the file belongs to.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the pipeline has no such item.
+    pub fn explain(&self, address: impl AsRef<[u8]>) -> Result<WorkExplanation> {
+        let address = check_address(address.as_ref())?;
+        self.shared.explain(address)?.ok_or_else(|| self.shared.no_item(address))
+    }
+}
+
+/// What identifies a content, for people to compare.
+pub(super) fn shown(version: &Version) -> String {
+    match version.hash {
+        Some(hash) => format!("{hash:032x}"),
+        None => format!("{:016x}", version.facts),
+    }
+}
+
+pub(super) fn ns_of_ms(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}
+
+fn check_address(address: &[u8]) -> Result<&[u8]> {
+    let address = address.strip_suffix(b"/").unwrap_or(address);
+    if !address.is_empty() {
+        path::parse(address).map_err(|error| error.with_path(address))?;
+    }
+    Ok(address)
+}
+
+impl Shared {
+    fn no_item(&self, address: &[u8]) -> Error {
+        let (name, shown) = (escape(self.name.as_bytes()), escape(address));
+        Error::new(
+            crate::error::ErrorKind::NotFound,
+            format!("pipeline `{name}` has no item at or below `{shown}`"),
+        )
+        .with_path(address)
+        .with_hint("`ls` shows what is there; the roots and globs of the pipeline decide what is its")
+    }
+
+    /// The claim could not be written: nobody has been given anything.
+    fn give_back(&self, claimed: &[Claimed]) {
+        let Ok(mut state) = self.state() else { return };
+        for item in claimed {
+            state.queue.settled(item.handle, Some(&item.record), false, self.now_ns());
+        }
+    }
+}

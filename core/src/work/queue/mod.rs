@@ -1,0 +1,454 @@
+//! What is still to be done in one pipeline, derived and never stored: the snapshot joined with the
+//! records once, then kept in step by the difference of each new snapshot to the last one. It reads records
+//! and writes nothing; whoever changes something writes first and tells the queue then.
+//!
+//! Invariants: each item that is not simply indexed is in `items`, with the verdict of [`judge`] when it
+//! was looked at last; what is handed out is judged once more. A heap may name an item that has moved on.
+
+mod hand_out;
+mod item;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::journal::ChangeKind;
+use crate::snapshot::{EntryRef, Filter, Snapshot};
+use crate::store::{Rows, WorkTable};
+
+use super::group::Group;
+use super::lifecycle::{Facts, NEVER_NS, Policy, Priority, WorkState, judge};
+use super::options::{Matcher, PipelineOptions};
+use super::record::{Digest, ItemKey, Record, Request, Version, damaged};
+
+pub(super) use hand_out::{Asked, Below, Claimed, Handed, Terms};
+pub(super) use item::{Handle, Held, Item, Place, Tally};
+
+/// Classes of priority.
+const CLASSES: usize = 5;
+/// Set in the handles of groups; ids of entries never come that far.
+const GROUPS_FROM: Handle = 1 << 63;
+
+type Later = BinaryHeap<Reverse<(i64, Handle)>>;
+type Ready = [BinaryHeap<Reverse<(u64, Handle)>>; CLASSES];
+
+/// One group of files that are one item.
+struct Members {
+    handle: Handle,
+    digest: Digest,
+    /// When one of them changed last, came or went.
+    touched_ns: i64,
+    order: u64,
+    places: HashMap<u64, Place>,
+}
+
+/// What is known of an item besides its record.
+struct Known {
+    place: Place,
+    facts: Option<Facts>,
+    order: u64,
+}
+
+/// What was stored of an item, and not placed yet.
+#[derive(Default)]
+struct Stored {
+    records: HashMap<ItemKey, Record>,
+    requests: HashMap<ItemKey, Priority>,
+}
+
+impl Stored {
+    fn take(&mut self, key: &ItemKey) -> (Option<Record>, Option<Priority>) {
+        (self.records.remove(key), self.requests.remove(key))
+    }
+}
+
+/// Where an entry belongs.
+enum Belongs {
+    /// To another pipeline, or to none.
+    Elsewhere,
+    Alone,
+    To(Arc<[u8]>),
+}
+
+pub(super) struct Queue {
+    pub(super) id: u32,
+    pub(super) options: Arc<PipelineOptions>,
+    policy: Policy,
+    matcher: Matcher,
+    /// Up to here everything is in.
+    snapshot: Snapshot,
+    items: HashMap<Handle, Item>,
+    ready: Ready,
+    /// When to look at an item again: it becomes due, or its lease runs out.
+    later: Later,
+    pub(super) tally: Tally,
+    groups: HashMap<Arc<[u8]>, Members>,
+    group_names: HashMap<Handle, Arc<[u8]>>,
+    root_names: HashMap<String, Arc<str>>,
+    /// Where an item lies that is indexed under a path that its record does not name.
+    moved: HashMap<Handle, Place>,
+    /// No record is of an entry with a greater id.
+    newest_record: u64,
+}
+
+impl Queue {
+    /// An empty queue over a snapshot; [`Queue::load`] fills it.
+    pub(super) fn new(id: u32, options: Arc<PipelineOptions>, snapshot: Snapshot) -> Result<Self> {
+        Ok(Self {
+            id,
+            policy: options.policy(),
+            matcher: options.matcher()?,
+            options,
+            snapshot,
+            items: HashMap::new(),
+            ready: Ready::default(),
+            later: Later::new(),
+            tally: Tally::default(),
+            groups: HashMap::new(),
+            group_names: HashMap::new(),
+            root_names: HashMap::new(),
+            moved: HashMap::new(),
+            newest_record: 0,
+        })
+    }
+
+    /// Joins the snapshot with what is stored. Leases are not read: those of other sessions are void, and
+    /// those of this one are handed over with [`Queue::hold`].
+    pub(super) fn load(&mut self, rows: &Rows, now_ns: i64) -> Result<()> {
+        let mut stored = Stored::default();
+        rows.work_each(WorkTable::Records, self.id, |key, row| {
+            let (_, key) = ItemKey::decode(key).map_err(damaged)?;
+            let mut record = Record::decode(row).map_err(damaged)?;
+            // What a verdict needs; the rest is read again when the item is handed out.
+            record.attrs.clear();
+            self.note_record(&key);
+            stored.records.insert(key, record);
+            Ok(())
+        })?;
+        rows.work_each(WorkTable::Requests, self.id, |key, row| {
+            let (_, key) = ItemKey::decode(key).map_err(damaged)?;
+            stored.requests.insert(key, Request::decode(row).map_err(damaged)?.priority);
+            Ok(())
+        })?;
+        let snapshot = self.snapshot.clone();
+        for root in snapshot.roots() {
+            if self.options.has_root(root) {
+                for entry in snapshot.select(&Filter::new().under(root)) {
+                    self.load_entry(&entry, &mut stored, now_ns);
+                }
+            }
+        }
+        self.load_groups(&mut stored, now_ns);
+        // What is left has no entry any more.
+        for (key, record) in std::mem::take(&mut stored.records) {
+            if let ItemKey::Entry(id) = key {
+                let request = stored.requests.remove(&key);
+                let known =
+                    Known { place: Place::Address(record.path.clone().into()), facts: None, order: id };
+                self.place(id, known, Some(&record), request, now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the leases in force out of a queue that is given up.
+    pub(super) fn take_held(&mut self) -> Vec<(Handle, Item)> {
+        let held: Vec<Handle> =
+            self.items.iter().filter(|(_, item)| item.held.is_some()).map(|(handle, _)| *handle).collect();
+        held.into_iter().filter_map(|handle| Some((handle, self.take(handle)?))).collect()
+    }
+
+    /// Takes over a lease in force from another queue of this pipeline.
+    pub(super) fn hold(&mut self, handle: Handle, before: Item) {
+        let Some(held) = before.held else { return };
+        let mut item = match self.take(handle) {
+            Some(item) => item,
+            None => Item { place: before.place, ..Item::unseen(before.since_ns) },
+        };
+        self.later.push(Reverse((held.expires_ns, handle)));
+        item.queued = None;
+        item.held = Some(held);
+        self.put(handle, item);
+    }
+
+    fn load_entry(&mut self, entry: &EntryRef<'_>, stored: &mut Stored, now_ns: i64) {
+        let id = entry.id();
+        match self.belongs(entry) {
+            // It is there, and not ours: nothing is missing.
+            Belongs::Elsewhere => drop(stored.take(&ItemKey::Entry(id))),
+            Belongs::To(group) => self.join(&group, entry, now_ns),
+            Belongs::Alone => {
+                self.tally.present += 1;
+                let (record, request) = stored.take(&ItemKey::Entry(id));
+                let known = self.known(entry, now_ns);
+                if let Some(record) = &record
+                    && record.refresh_at_ns() != 0
+                    && record.path != entry.path()
+                {
+                    self.moved.insert(id, known.place.clone());
+                }
+                self.place(id, known, record.as_ref(), request, now_ns);
+            }
+        }
+    }
+
+    fn load_groups(&mut self, stored: &mut Stored, now_ns: i64) {
+        if self.options.group == Group::None {
+            return;
+        }
+        let mut names: HashSet<Arc<[u8]>> = self.groups.keys().map(Arc::clone).collect();
+        for key in stored.records.keys().chain(stored.requests.keys()) {
+            if let ItemKey::Group(group) = key {
+                names.insert(Arc::from(&**group));
+            }
+        }
+        for group in names {
+            let (record, request) = stored.take(&ItemKey::Group((*group).into()));
+            let (handle, known) = self.known_group(&group);
+            self.place(handle, known, record.as_ref(), request, now_ns);
+        }
+    }
+
+    /// Takes up what has changed since the last time. After an error the queue must be loaded anew.
+    pub(super) fn catch_up(&mut self, newer: &Snapshot, rows: &Rows, now_ns: i64) -> Result<()> {
+        let older = std::mem::replace(&mut self.snapshot, newer.clone());
+        let mut touched: HashSet<Arc<[u8]>> = HashSet::new();
+        for change in newer.diff(&older) {
+            let path_before = change.from.as_deref().unwrap_or(&change.path);
+            let was_there = change.kind != ChangeKind::Added;
+            let before = was_there.then(|| older.get(path_before)).flatten();
+            let before = before.filter(|entry| entry.id() == change.id && entry.kind().is_counted());
+            let is_there = change.kind != ChangeKind::Missing;
+            let after = is_there.then(|| newer.get(&change.path)).flatten();
+            let after = after.filter(|entry| entry.kind().is_counted());
+            self.change(change.id, (before.as_ref(), after.as_ref()), &mut touched, rows, now_ns)?;
+        }
+        for group in touched {
+            let (handle, known) = self.known_group(&group);
+            let record = self.record(rows, &ItemKey::Group((*group).into()))?;
+            self.place(handle, known, record.as_ref(), None, now_ns);
+        }
+        Ok(())
+    }
+
+    /// True when the queue knows this snapshot, or a later one.
+    pub(super) fn knows(&self, snapshot: &Snapshot) -> bool {
+        self.snapshot.seq() >= snapshot.seq()
+    }
+
+    fn change(
+        &mut self,
+        id: u64,
+        (before, after): (Option<&EntryRef<'_>>, Option<&EntryRef<'_>>),
+        touched: &mut HashSet<Arc<[u8]>>,
+        rows: &Rows,
+        now_ns: i64,
+    ) -> Result<()> {
+        let was = before.map_or(Belongs::Elsewhere, |entry| self.belongs(entry));
+        let is = after.map_or(Belongs::Elsewhere, |entry| self.belongs(entry));
+        if let (Belongs::To(group), Some(entry)) = (&was, before) {
+            self.part(group, entry, now_ns);
+            touched.insert(Arc::clone(group));
+        }
+        if let (Belongs::To(group), Some(entry)) = (&is, after) {
+            self.join(group, entry, now_ns);
+            touched.insert(Arc::clone(group));
+        }
+        let (was_alone, is_alone) = (matches!(was, Belongs::Alone), matches!(is, Belongs::Alone));
+        self.tally.present = (self.tally.present + u64::from(is_alone)).saturating_sub(u64::from(was_alone));
+        if !was_alone && !is_alone {
+            return Ok(());
+        }
+        let record = self.record(rows, &ItemKey::Entry(id))?;
+        let known = match (after, before) {
+            (Some(entry), _) if is_alone => {
+                let known = self.known(entry, now_ns);
+                if record.as_ref().is_some_and(|record| record.refresh_at_ns() != 0) {
+                    self.moved.insert(id, known.place.clone());
+                }
+                known
+            }
+            // It is there, and not ours any more: its record stays, should it come back.
+            (Some(_), _) => {
+                self.take(id);
+                self.moved.remove(&id);
+                return Ok(());
+            }
+            (None, Some(entry)) => {
+                Known { place: Place::Address(entry.path().into()), facts: None, order: entry.seq() }
+            }
+            (None, None) => return Ok(()),
+        };
+        self.place(id, known, record.as_ref(), None, now_ns);
+        Ok(())
+    }
+
+    fn belongs(&self, entry: &EntryRef<'_>) -> Belongs {
+        let root = entry.root();
+        if !self.options.has_root(root) {
+            return Belongs::Elsewhere;
+        }
+        let is_plain = self.options.group == Group::None;
+        if is_plain && self.options.globs.is_empty() {
+            return Belongs::Alone;
+        }
+        let relative = entry.relative_path();
+        if !self.matcher.matches(&relative) {
+            return Belongs::Elsewhere;
+        }
+        if is_plain {
+            return Belongs::Alone;
+        }
+        match self.options.group.key(root, &relative) {
+            Ok(Some(key)) => Belongs::To(key.into()),
+            Ok(None) => Belongs::Elsewhere,
+            Err(error) => {
+                tracing::warn!(%error, "a file has no group and is left out");
+                Belongs::Elsewhere
+            }
+        }
+    }
+
+    fn known(&mut self, entry: &EntryRef<'_>, now_ns: i64) -> Known {
+        // A time in the future says nothing.
+        let still_since_ns = entry.touched_ns().min(now_ns);
+        let facts = Some(Facts { version: Version::of(entry), still_since_ns });
+        Known { place: self.place_of(entry), facts, order: entry.seq() }
+    }
+
+    fn place_of(&mut self, entry: &EntryRef<'_>) -> Place {
+        let root = entry.root();
+        let root = match self.root_names.get(root) {
+            Some(name) => Arc::clone(name),
+            None => {
+                let name: Arc<str> = root.into();
+                self.root_names.insert(root.to_owned(), Arc::clone(&name));
+                name
+            }
+        };
+        Place::Entry { root, dir: Arc::clone(entry.trail()), name: entry.name().into() }
+    }
+
+    fn members(&mut self, group: &Arc<[u8]>) -> &mut Members {
+        let names = &mut self.group_names;
+        self.groups.entry(Arc::clone(group)).or_insert_with(|| {
+            // The same in every queue of the pipeline. One in 10^12 for two of a million groups.
+            let handle = GROUPS_FROM | crate::hash::digest(group);
+            names.insert(handle, Arc::clone(group));
+            Members { handle, digest: Digest::default(), touched_ns: 0, order: 0, places: HashMap::new() }
+        })
+    }
+
+    fn known_group(&mut self, group: &Arc<[u8]>) -> (Handle, Known) {
+        let members = self.members(group);
+        let version = members.digest.version();
+        let facts = Facts { version, still_since_ns: members.touched_ns };
+        let facts = (members.digest.count() > 0).then_some(facts);
+        let known = Known { place: Place::Group(Arc::clone(group)), facts, order: members.order };
+        (members.handle, known)
+    }
+
+    fn join(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>, now_ns: i64) {
+        let place = self.place_of(entry);
+        let members = self.members(group);
+        let is_first = members.digest.count() == 0;
+        members.digest.add(entry.id(), &Version::of(entry));
+        members.touched_ns = members.touched_ns.max(entry.touched_ns().min(now_ns));
+        members.order = members.order.max(entry.seq());
+        members.places.insert(entry.id(), place);
+        self.tally.present += u64::from(is_first);
+    }
+
+    fn part(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>, now_ns: i64) {
+        let members = self.members(group);
+        members.digest.remove(entry.id(), &Version::of(entry));
+        members.places.remove(&entry.id());
+        // One less is a change, too.
+        members.touched_ns = members.touched_ns.max(now_ns);
+        let was_last = members.digest.count() == 0;
+        self.tally.present = self.tally.present.saturating_sub(u64::from(was_last));
+    }
+
+    fn note_record(&mut self, key: &ItemKey) {
+        if let ItemKey::Entry(id) = key {
+            self.newest_record = self.newest_record.max(*id);
+        }
+    }
+
+    /// The record of an item. What has come since the last record was written has none.
+    fn record(&self, rows: &Rows, key: &ItemKey) -> Result<Option<Record>> {
+        if matches!(key, ItemKey::Entry(id) if *id > self.newest_record) {
+            return Ok(None);
+        }
+        let row = rows.work_get(WorkTable::Records, &key.encode(self.id))?;
+        row.map(|row| Record::decode(&row).map_err(damaged)).transpose()
+    }
+
+    /// Puts an item where it belongs now. `request` comes on top of what was asked for before.
+    fn place(
+        &mut self,
+        handle: Handle,
+        known: Known,
+        record: Option<&Record>,
+        request: Option<Priority>,
+        now_ns: i64,
+    ) {
+        let before = self.take(handle).unwrap_or_else(|| Item::unseen(now_ns));
+        let judged = judge(known.facts.as_ref(), record, self.policy, now_ns);
+        // Who works on what is gone learns so at the end.
+        let Some(verdict) = judged.or_else(|| before.held.is_some().then(Item::gone)) else {
+            self.moved.remove(&handle);
+            return;
+        };
+        let request = before.request.into_iter().chain(request).min();
+        let Known { place, facts, order } = known;
+        let mut item =
+            Item { place, version: facts.map(|facts| facts.version), verdict, order, request, ..before };
+        if item.held.is_none() {
+            if item.request.is_none() && verdict.state == WorkState::Indexed {
+                if verdict.due_ns != NEVER_NS {
+                    self.later.push(Reverse((verdict.due_ns, handle)));
+                }
+                return;
+            }
+            self.enqueue(handle, &mut item, now_ns);
+        }
+        self.put(handle, item);
+    }
+
+    fn take(&mut self, handle: Handle) -> Option<Item> {
+        let item = self.items.remove(&handle)?;
+        self.tally.count(&item, -1);
+        Some(item)
+    }
+
+    fn put(&mut self, handle: Handle, item: Item) {
+        self.tally.count(&item, 1);
+        self.items.insert(handle, item);
+    }
+
+    /// Names the item in the heap in which it is looked for.
+    fn enqueue(&mut self, handle: Handle, item: &mut Item, now_ns: i64) {
+        let Some((priority, due_ns)) = item.wanted(now_ns) else {
+            item.queued = None;
+            return;
+        };
+        if due_ns > now_ns {
+            item.queued = None;
+            self.later.push(Reverse((due_ns, handle)));
+            return;
+        }
+        let at = (priority, item.order);
+        if item.queued == Some(at) {
+            return;
+        }
+        if item.queued.is_none() {
+            item.since_ns = now_ns;
+        }
+        item.queued = Some(at);
+        if let Some(heap) = self.ready.get_mut(usize::from(priority.code())) {
+            heap.push(Reverse((item.order, handle)));
+        }
+    }
+}

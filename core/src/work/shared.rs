@@ -1,0 +1,312 @@
+//! One open pipeline: its queue behind a lock, and the order in which things are written.
+//!
+//! What changes an item is written first and told to the queue then. Meanwhile the item is held, so
+//! nobody else touches it; whatever is asked for an item that somebody holds waits with the `order` lock
+//! until what is under way has been told.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::commit::{Engine, Task, WorkTask};
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Interrupt, Interrupter};
+use crate::path::escape;
+use crate::store::{Rows, WorkTable, WorkWrite};
+
+use super::limiter::{Keeper, RateLimiter, Saved};
+use super::options::PipelineOptions;
+use super::queue::{Handle, Held, Queue};
+use super::record::{ItemKey, Lease, Record, damaged};
+
+/// Completions of the last minutes, for the throughput.
+const MINUTES: usize = 10;
+const MINUTE_NS: i64 = 60 * 1_000_000_000;
+
+pub(crate) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) session: u64,
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) state: Mutex<State>,
+    /// Read by those who end a lease, written by those who change items that they do not hold.
+    pub(super) order: RwLock<()>,
+    tokens: AtomicU64,
+    ended: AtomicBool,
+    waiting: Mutex<Vec<(u64, Interrupter)>>,
+    waits: AtomicU64,
+    /// How often everybody who waits was sent home.
+    pub(super) interrupts: AtomicU64,
+    pub(super) pace: Mutex<Pace>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) options: Arc<PipelineOptions>,
+    pub(super) limiter: Option<RateLimiter>,
+    /// Something went wrong half-way: the queue is derived anew before it is used again.
+    is_broken: bool,
+}
+
+/// How many jobs were completed in each of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    minute: i64,
+    done: [u64; MINUTES],
+}
+
+impl Pace {
+    pub(super) fn add(&mut self, count: u64, now_ns: i64) {
+        self.turn(now_ns);
+        if let Some(now) = self.done.first_mut() {
+            *now += count;
+        }
+    }
+
+    fn turn(&mut self, now_ns: i64) {
+        let minute = now_ns.div_euclid(MINUTE_NS);
+        let passed = usize::try_from(minute.saturating_sub(self.minute)).unwrap_or(0);
+        let passed = passed.min(MINUTES);
+        self.done.rotate_right(passed);
+        for old in self.done.iter_mut().take(passed) {
+            *old = 0;
+        }
+        self.minute = self.minute.max(minute);
+    }
+
+    /// Completions per minute over the last full minutes.
+    pub(super) fn per_minute(&mut self, now_ns: i64) -> f64 {
+        self.turn(now_ns);
+        let full: u64 = self.done.iter().skip(1).sum();
+        #[allow(clippy::cast_precision_loss)]
+        let rate = full as f64 / (MINUTES - 1) as f64;
+        rate
+    }
+}
+
+impl Shared {
+    pub(super) fn open(
+        engine: &Arc<Engine>,
+        session: u64,
+        id: u32,
+        name: &str,
+        options: PipelineOptions,
+    ) -> Result<Self> {
+        let options = Arc::new(options);
+        let queue = Queue::new(id, Arc::clone(&options), engine.snapshot())?;
+        let limiter = limiter(engine, id, &options)?;
+        let shared = Self {
+            engine: Arc::clone(engine),
+            session,
+            id,
+            name: name.to_owned(),
+            state: Mutex::new(State { queue, options, limiter, is_broken: true }),
+            order: RwLock::new(()),
+            tokens: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            waits: AtomicU64::new(0),
+            interrupts: AtomicU64::new(0),
+            pace: Mutex::default(),
+        };
+        shared.void_leases()?;
+        drop(shared.state()?);
+        Ok(shared)
+    }
+
+    /// Leases of processes that have ended are no leases. Each counts as a crash of its job.
+    fn void_leases(&self) -> Result<()> {
+        if self.engine.store.is_read_only() {
+            return Ok(());
+        }
+        let mut writes = Vec::new();
+        let rows = self.engine.store.rows()?;
+        rows.guarded(|rows| {
+            rows.work_each(WorkTable::Leases, self.id, |key, row| {
+                if Lease::decode(row).map_err(damaged)?.session == self.session {
+                    return Ok(());
+                }
+                let found = rows.work_get(WorkTable::Records, key)?;
+                let mut record = match found {
+                    Some(row) => Record::decode(&row).map_err(damaged)?,
+                    None => Record::default(),
+                };
+                record.crashes = record.crashes.saturating_add(1);
+                writes.push(WorkWrite { table: WorkTable::Leases, key: key.to_vec(), row: None });
+                let row = Some(record.encode());
+                writes.push(WorkWrite { table: WorkTable::Records, key: key.to_vec(), row });
+                Ok(())
+            })
+        })?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(pipeline = %self.name, leases = writes.len() / 2, "leases of ended processes are void");
+        self.write(writes)
+    }
+
+    /// Other options: the queue is derived anew by them.
+    pub(super) fn change(&self, options: &PipelineOptions) -> Result<()> {
+        let _alone = self.order.write().unwrap_or_else(PoisonError::into_inner);
+        let options = Arc::new(options.clone());
+        let mut state = self.lock();
+        if state.options.rate != options.rate {
+            if let Some(limiter) = &state.limiter {
+                limiter.close();
+            }
+            state.limiter = limiter(&self.engine, self.id, &options)?;
+        }
+        state.options = options;
+        state.is_broken = true;
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    pub(super) fn now_ns(&self) -> i64 {
+        self.engine.options.clock.now_ns()
+    }
+
+    /// The queue, in step with the snapshot.
+    pub(super) fn state(&self) -> Result<MutexGuard<'_, State>> {
+        self.usable()?;
+        let mut state = self.lock();
+        // First the snapshot, then the rows: those are never older.
+        let snapshot = self.engine.snapshot();
+        if state.is_broken {
+            let rows = self.engine.store.rows()?;
+            let mut queue = Queue::new(self.id, Arc::clone(&state.options), snapshot)?;
+            rows.guarded(|rows| queue.load(rows, self.now_ns()))?;
+            for (handle, item) in state.queue.take_held() {
+                queue.hold(handle, item);
+            }
+            state.queue = queue;
+            state.is_broken = false;
+        } else if !state.queue.knows(&snapshot) {
+            let rows = self.engine.store.rows()?;
+            let result = rows.guarded(|rows| state.queue.catch_up(&snapshot, rows, self.now_ns()));
+            state.is_broken = result.is_err();
+            result?;
+        }
+        Ok(state)
+    }
+
+    /// The queue and what is stored, for a call that reads records.
+    pub(super) fn with_rows<T>(&self, work: impl FnOnce(&mut State, &Rows) -> Result<T>) -> Result<T> {
+        let mut state = self.state()?;
+        let rows = self.engine.store.rows()?;
+        let result = rows.guarded(|rows| work(&mut state, rows));
+        state.is_broken |= result.is_err();
+        result
+    }
+
+    fn usable(&self) -> Result<()> {
+        if self.ended.load(Ordering::Acquire) {
+            let name = escape(self.name.as_bytes());
+            return Err(Error::new(
+                ErrorKind::Closed,
+                format!("pipeline `{name}` was removed, or the warden closed"),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&self, writes: Vec<WorkWrite>) -> Result<()> {
+        self.engine.submit(Task::Work(WorkTask::Write(writes))).map(|_| ())
+    }
+
+    /// A token that has never been given out.
+    pub(super) fn next_token(&self) -> u64 {
+        let number = self.tokens.fetch_add(1, Ordering::Relaxed);
+        crate::hash::checksum(self.session, &number.to_le_bytes()).max(1)
+    }
+
+    pub(super) fn row(&self, table: WorkTable, key: &ItemKey, row: Option<Vec<u8>>) -> WorkWrite {
+        WorkWrite { table, key: key.encode(self.id), row }
+    }
+
+    pub(super) fn lease_row(&self, held: &Held, expires_ns: i64) -> Vec<u8> {
+        Lease {
+            session: self.session,
+            token: held.token,
+            expires_ns,
+            version: held.version,
+            attempt: held.attempt,
+            holder: held.holder.to_string(),
+        }
+        .encode()
+    }
+
+    /// The lease behind a token, which is about to be ended or renewed.
+    pub(super) fn settle(&self, handle: Handle, token: u64) -> Result<Held> {
+        let mut state = self.state()?;
+        state.queue.settle(handle, token).ok_or_else(super::ends::lease_lost)
+    }
+
+    /// Wakes those who wait for work: there may be some.
+    pub(super) fn wake(&self) {
+        for (_, interrupter) in &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            interrupter.interrupt();
+        }
+    }
+
+    /// Waits for a commit, for a wake-up, or for `at_most`.
+    pub(super) fn wait(&self, seq: u64, at_most: Option<Duration>) {
+        let interrupt = Interrupt::new(&self.engine.signal);
+        let number = self.waits.fetch_add(1, Ordering::Relaxed);
+        let enlist = (number, interrupt.interrupter());
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(enlist);
+        let deadline = at_most.and_then(|time| std::time::Instant::now().checked_add(time));
+        if !self.ended.load(Ordering::Acquire) {
+            self.engine.signal.wait(seq, deadline, &interrupt);
+        }
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != number);
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        if let Some(limiter) = &self.lock().limiter {
+            limiter.close();
+        }
+        self.wake();
+    }
+}
+
+/// The limiter of a pipeline, which goes on where that of the process before ended.
+fn limiter(engine: &Arc<Engine>, id: u32, options: &PipelineOptions) -> Result<Option<RateLimiter>> {
+    let Some(rate) = &options.rate else { return Ok(None) };
+    let clock = engine.options.clock.clone();
+    if engine.store.is_read_only() {
+        return RateLimiter::with_clock(rate, clock).map(Some);
+    }
+    RateLimiter::kept(rate, clock, Arc::new(Kept { engine: Arc::clone(engine), id })).map(Some)
+}
+
+/// Keeps the horizon of a limiter in the state file.
+struct Kept {
+    engine: Arc<Engine>,
+    id: u32,
+}
+
+impl Keeper for Kept {
+    fn load(&self) -> Option<Saved> {
+        let key = self.id.to_be_bytes();
+        let row = self.engine.store.read(|rows| rows.work_get(WorkTable::Limiters, &key)).ok()??;
+        Saved::decode(&row).ok()
+    }
+
+    fn save(&self, saved: Saved) -> Result<()> {
+        let write = WorkWrite {
+            table: WorkTable::Limiters,
+            key: self.id.to_be_bytes().to_vec(),
+            row: Some(saved.encode()),
+        };
+        self.engine.submit(Task::Work(WorkTask::Write(vec![write]))).map(|_| ())
+    }
+}
