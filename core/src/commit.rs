@@ -86,6 +86,8 @@ pub(crate) enum WorkTask {
     },
     DeletePipeline(u32),
     Write(Vec<WorkWrite>),
+    /// A line of the history.
+    Note(Box<Operation>),
 }
 
 /// A change of what is kept about a root. It is applied to the record as it is when its turn comes, so

@@ -16,6 +16,9 @@ pub enum OperationKind {
     Live = 4,
     /// Maintenance: tombstones that expired.
     Manual = 5,
+    /// A refresh run of a pipeline, which stands in place of the root: how many items it handed out is
+    /// counted as modified.
+    Refresh = 6,
 }
 
 impl OperationKind {
@@ -29,11 +32,12 @@ impl OperationKind {
             Self::Subtree => "subtree",
             Self::Live => "live",
             Self::Manual => "manual",
+            Self::Refresh => "refresh",
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Self::Startup, Self::Quick, Self::Full, Self::Subtree, Self::Live, Self::Manual]
+        [Self::Startup, Self::Quick, Self::Full, Self::Subtree, Self::Live, Self::Manual, Self::Refresh]
             .into_iter()
             .find(|kind| *kind as u8 == code)
     }

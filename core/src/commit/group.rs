@@ -93,7 +93,7 @@ impl Group {
                 Ok(Some(seq))
             }
             Task::State(ops) => self.state(&ops),
-            Task::Work(task) => self.work(task).map(Some),
+            Task::Work(task) => self.work(engine, task).map(Some),
             Task::Maintain => self.maintain(engine),
             #[cfg(feature = "testing")]
             #[allow(clippy::panic, reason = "a test asked for it")]
@@ -250,12 +250,14 @@ impl Group {
         operation.id = self.counters.next_operation;
         operation.seq = seq;
         self.counters.next_operation += 1;
-        self.told.add(&operation.counts);
+        if operation.kind != OperationKind::Refresh {
+            self.told.add(&operation.counts);
+        }
         self.txn.put_operation(&operation, engine.options.history_keep_max)?;
         Ok(())
     }
 
-    fn work(&mut self, task: WorkTask) -> Result<u64, Refused> {
+    fn work(&mut self, engine: &Engine, task: WorkTask) -> Result<u64, Refused> {
         match task {
             WorkTask::PutPipeline { id, row } => {
                 let id = id.unwrap_or_else(|| {
@@ -267,6 +269,11 @@ impl Group {
             }
             WorkTask::DeletePipeline(id) => {
                 self.txn.delete_pipeline(id)?;
+                Ok(0)
+            }
+            WorkTask::Note(operation) => {
+                let seq = self.counters.seq;
+                self.operation(engine, *operation, seq)?;
                 Ok(0)
             }
             WorkTask::Write(writes) => {

@@ -42,7 +42,7 @@ use mounts::MountWatch;
 use post::Post;
 use pressure::Pace;
 use root::{Root, Timers, Why};
-use schedule::Timer;
+pub(crate) use schedule::Timer;
 use worker::{Companion, Manners, Worker};
 
 /// The live engine at one glance.

@@ -368,7 +368,7 @@ impl RateLimiter {
     }
 
     fn permit(&self, cost: u32, (number, granted_ns): (u64, i64)) -> Permit {
-        Permit { shared: Arc::clone(&self.0), cost, number, granted_ns, at_once: false }
+        Permit { shared: Arc::clone(&self.0), cost, number, granted_ns, at_once: false, is_unused: false }
     }
 }
 
@@ -390,6 +390,7 @@ pub struct Permit {
     number: u64,
     granted_ns: i64,
     at_once: bool,
+    is_unused: bool,
 }
 
 impl Permit {
@@ -403,6 +404,12 @@ impl Permit {
     /// far as all of them are equally long on the way.
     pub fn sent_at_once(mut self) {
         self.at_once = true;
+    }
+
+    /// Says that nothing was sent and nothing will be: it never counted. Pacing goes on from its grant all
+    /// the same.
+    pub fn unused(mut self) {
+        self.is_unused = true;
     }
 
     /// Says that the answer was a refusal because there were too many requests, as
@@ -422,6 +429,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let shared = &self.shared;
         let mut state = shared.look();
+        if self.is_unused {
+            state.withdraw(self.cost, self.number);
+            state.wake_first();
+            return;
+        }
         let end_ns = if self.at_once { self.granted_ns } else { state.now_ns };
         state.end(self.cost, self.number, end_ns);
         state.wake_first();
@@ -1517,7 +1529,7 @@ mod tests {
     #[test]
     fn those_behind_one_who_saves_wait_no_longer_than_they_want() {
         let memory = Arc::new(Memory::default());
-        let limiter = kept(&rate(10, 1_000), &Clock::real(), &memory);
+        let limiter = kept(&rate(10, 100_000), &Clock::real(), &memory);
         let gate = memory.gate.lock().unwrap();
         let spawn = || {
             let limiter = limiter.clone();
@@ -1536,8 +1548,9 @@ mod tests {
 
     #[test]
     fn one_saves_at_a_time_and_the_others_are_told() {
+        let clock = Clock::manual(START);
         let memory = Arc::new(Memory::default());
-        let limiter = kept(&rate(10, 1_000), &Clock::real(), &memory);
+        let limiter = kept(&rate(10, 1_000), &clock, &memory);
         let gate = memory.gate.lock().unwrap();
         let throttle = |pause_ms| {
             let limiter = limiter.clone();
@@ -1547,7 +1560,7 @@ mod tests {
         wait_for_save(&memory);
         assert!(limiter.try_acquire(1).unwrap().is_none());
         let waiting = limiter.clone();
-        let waiter = thread::spawn(move || waiting.acquire(1, Some(LONG)).unwrap().is_some());
+        let waiter = thread::spawn(move || waiting.acquire(1, None).unwrap().is_some());
         wait_for(&limiter, 1);
         let pauses = [throttle(200), throttle(200), throttle(200)];
         while limiter.status().throttled < 4 {
@@ -1556,6 +1569,7 @@ mod tests {
         drop(gate);
         join(cut);
         pauses.into_iter().for_each(join);
+        clock.advance_ms(200);
         assert!(join(waiter));
         assert_eq!(memory.saves(), 2, "the cut, and all of the pauses");
     }
@@ -1664,6 +1678,19 @@ mod tests {
         let limiter = kept(&rate(1, 1_000), &clock, &memory);
         assert_eq!(limiter.status().in_window, 1);
         assert_eq!(drain(&limiter), 0);
+    }
+
+    #[test]
+    fn a_permit_that_was_never_used_never_counted() {
+        let limiter = RateLimiter::with_clock(
+            &RateLimit::new(3, Duration::from_secs(10)).pacing(false),
+            Clock::manual(0),
+        );
+        let limiter = limiter.unwrap();
+        let permits: Vec<_> = (0..3).filter_map(|_| limiter.try_acquire(1).unwrap()).collect();
+        assert!(permits.len() == 3 && limiter.try_acquire(1).unwrap().is_none());
+        permits.into_iter().for_each(Permit::unused);
+        assert_eq!((limiter.status().in_window, drain(&limiter)), (0, 3));
     }
 
     #[test]

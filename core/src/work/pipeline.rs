@@ -284,7 +284,7 @@ impl Pipeline {
             Ok((handed, members, state.limiter.clone()))
         })?;
         for unused in permits.drain(claimed.len().min(permits.len())..) {
-            drop(unused);
+            unused.unused();
         }
         let mut writes = Vec::with_capacity(claimed.len());
         for (key, record) in &buried {

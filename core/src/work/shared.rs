@@ -11,12 +11,13 @@ use std::time::Duration;
 use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Interrupt, Interrupter};
+use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
 use crate::path::escape;
 use crate::store::{Rows, WorkTable, WorkWrite};
 
 use super::limiter::{Keeper, RateLimiter, Saved};
 use super::options::PipelineOptions;
-use super::queue::{Handle, Held, Queue};
+use super::queue::{Finished, Handle, Held, Queue, Run};
 use super::record::{ItemKey, Lease, Record, damaged};
 
 /// Completions of the last minutes, for the throughput.
@@ -164,6 +165,8 @@ impl Shared {
         }
         state.options = options;
         state.is_broken = true;
+        // By the new schedule.
+        drop(state.queue.take_run());
         drop(state);
         self.wake();
         Ok(())
@@ -182,6 +185,11 @@ impl Shared {
         if state.is_broken {
             let rows = self.engine.store.rows()?;
             let mut queue = Queue::new(self.id, Arc::clone(&state.options), snapshot)?;
+            let run = match state.queue.take_run() {
+                Some(run) => Some(run),
+                None => rows.guarded(|rows| self.run(&state.options, rows))?,
+            };
+            queue.set_run(run);
             rows.guarded(|rows| queue.load(rows, self.now_ns()))?;
             for (handle, item) in state.queue.take_held() {
                 queue.hold(handle, item);
@@ -197,12 +205,45 @@ impl Shared {
         Ok(state)
     }
 
+    /// Where stale items of this pipeline wait, if they do.
+    fn run(&self, options: &PipelineOptions, rows: &Rows) -> Result<Option<Run>> {
+        let Some(run) = &options.refresh_run else { return Ok(None) };
+        // A run that was due while nobody was here is made up for.
+        let history = rows.operations(usize::MAX)?;
+        let last = history.iter().find(|o| o.kind == OperationKind::Refresh && o.root == self.name);
+        let seed = (self.engine.database as u64) ^ u64::from(self.id).rotate_left(32);
+        Ok(Some(Run::new(run, seed, last.map(|o| o.end_ns), self.now_ns())))
+    }
+
+    /// The history shows refresh runs.
+    fn note(&self, run: &Finished) {
+        let operation = Operation {
+            id: 0,
+            kind: OperationKind::Refresh,
+            root: self.name.clone(),
+            start_ns: run.begun_ns,
+            end_ns: run.ended_ns,
+            seq: 0,
+            counts: Counts { modified: run.items, ..Counts::default() },
+            status: OperationStatus::Ok,
+            error: None,
+        };
+        if let Err(error) = self.engine.submit(Task::Work(WorkTask::Note(Box::new(operation)))) {
+            tracing::warn!(%error, "a refresh run is not in the history");
+        }
+    }
+
     /// The queue and what is stored, for a call that reads records.
     pub(super) fn with_rows<T>(&self, work: impl FnOnce(&mut State, &Rows) -> Result<T>) -> Result<T> {
         let mut state = self.state()?;
         let rows = self.engine.store.rows()?;
         let result = rows.guarded(|rows| work(&mut state, rows));
         state.is_broken |= result.is_err();
+        let runs = state.queue.finished_runs();
+        drop(state);
+        if !self.engine.store.is_read_only() {
+            runs.iter().for_each(|run| self.note(run));
+        }
         result
     }
 

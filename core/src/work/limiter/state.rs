@@ -301,6 +301,15 @@ impl State {
         }
     }
 
+    /// A grant that was never used.
+    pub(super) fn withdraw(&mut self, cost: u32, number: u64) {
+        self.out = self.out.saturating_sub(1);
+        self.out_cost = self.out_cost.saturating_sub(u64::from(cost));
+        if self.cut.is_some_and(|cut| number <= cut) {
+            self.old_out = self.old_out.saturating_sub(1);
+        }
+    }
+
     /// A report of throttling, for the grant of this number where that is known.
     pub(super) fn throttle(&mut self, number: Option<u64>, pause_ns: i64) {
         self.throttled += 1;

@@ -11,7 +11,7 @@ use crate::work::lifecycle::{Priority, Verdict, WorkState, effective, judge};
 use crate::work::record::{Failure, ItemKey, Record, Version};
 
 use super::item::{Handle, Held, Item, Place};
-use super::{Belongs, Known, Queue};
+use super::{Belongs, Known, Queue, Run};
 
 /// An item that has been handed out.
 pub(in crate::work) struct Claimed {
@@ -158,7 +158,8 @@ impl Queue {
 
     /// When something may be due next, nanoseconds since 1970 UTC.
     pub(in crate::work) fn next_ns(&self) -> Option<i64> {
-        self.later.peek().map(|Reverse((at, _))| *at)
+        let run_ns = self.run.as_ref().and_then(Run::next_ns);
+        self.later.peek().map(|Reverse((at, _))| *at).into_iter().chain(run_ns).min()
     }
 
     /// What has come to its time is due, leases whose time is over are void.
@@ -184,7 +185,28 @@ impl Queue {
             }
             self.look(handle, rows, now_ns)?;
         }
+        self.begin_batch(now_ns);
         Ok(())
+    }
+
+    /// Stale items whose turn it is in a run are due.
+    fn begin_batch(&mut self, now_ns: i64) {
+        let Some(mut run) = self.run.take() else { return };
+        let waits = |handle: Handle| {
+            self.items.get(&handle).is_some_and(|item| {
+                item.verdict.state == WorkState::Stale && item.held.is_none() && item.queued.is_none()
+            })
+        };
+        for (order, handle) in run.take(now_ns, waits) {
+            if let Some(item) = self.items.get_mut(&handle) {
+                item.queued = Some((Priority::Low, order));
+                item.since_ns = now_ns;
+                if let Some(heap) = self.ready.get_mut(usize::from(Priority::Low.code())) {
+                    heap.push(Reverse((order, handle)));
+                }
+            }
+        }
+        self.run = Some(run);
     }
 
     /// The first item of each class: class, order, handle.

@@ -7,6 +7,7 @@
 
 mod hand_out;
 mod item;
+mod run;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -24,6 +25,7 @@ use super::record::{Digest, ItemKey, Record, Request, Version, damaged};
 
 pub(super) use hand_out::{Asked, Below, Claimed, Handed, Terms};
 pub(super) use item::{Handle, Held, Item, Place, Tally};
+pub(super) use run::{Finished, Run};
 
 /// Classes of priority.
 const CLASSES: usize = 5;
@@ -82,6 +84,8 @@ pub(super) struct Queue {
     ready: Ready,
     /// When to look at an item again: it becomes due, or its lease runs out.
     later: Later,
+    /// Where stale items wait for a run.
+    run: Option<Run>,
     pub(super) tally: Tally,
     groups: HashMap<Arc<[u8]>, Members>,
     group_names: HashMap<Handle, Arc<[u8]>>,
@@ -104,6 +108,7 @@ impl Queue {
             items: HashMap::new(),
             ready: Ready::default(),
             later: Later::new(),
+            run: None,
             tally: Tally::default(),
             groups: HashMap::new(),
             group_names: HashMap::new(),
@@ -150,6 +155,21 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Lets stale items wait for runs. Comes before [`Queue::load`].
+    pub(super) fn set_run(&mut self, run: Option<Run>) {
+        self.run = run;
+    }
+
+    /// The run of a queue that is given up.
+    pub(super) fn take_run(&mut self) -> Option<Run> {
+        self.run.take().map(Run::emptied)
+    }
+
+    /// Runs that have come to their end since the last time.
+    pub(super) fn finished_runs(&mut self) -> Vec<Finished> {
+        self.run.as_mut().map(Run::take_finished).unwrap_or_default()
     }
 
     /// Takes the leases in force out of a queue that is given up.
@@ -437,6 +457,14 @@ impl Queue {
         if due_ns > now_ns {
             item.queued = None;
             self.later.push(Reverse((due_ns, handle)));
+            return;
+        }
+        if let Some(run) = &mut self.run
+            && item.verdict.state == WorkState::Stale
+            && item.request.is_none()
+        {
+            item.queued = None;
+            run.wait(item.order, handle);
             return;
         }
         let at = (priority, item.order);
