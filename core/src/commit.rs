@@ -228,6 +228,11 @@ impl Engine {
         self.ask(|reply| Message::Batch { task, reply })
     }
 
+    /// Makes durable what has been committed so far.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.ask(|reply| Message::Flush { reply }).map(|_| ())
+    }
+
     /// Applies retention. Answers how many files and symlinks were forgotten.
     pub(crate) fn maintain(&self) -> Result<u64> {
         self.submit(Task::Maintain)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::path::{self, escape};
 use crate::store::{WorkTable, WorkWrite};
 
@@ -184,20 +184,33 @@ impl Pipeline {
     ///
     /// `Closed`, and what the store says; then nothing was handed out.
     pub fn claim(&self, jobs_max: usize) -> Result<Vec<Job>> {
-        let mut permits = Vec::new();
-        if let Some(limiter) = self.limiter() {
-            while permits.len() < jobs_max.min(CLAIM_MAX) {
-                match limiter.try_acquire(1)? {
-                    Some(permit) => permits.push(permit),
-                    None => break,
-                }
+        let Some(limiter) = self.limiter() else { return self.claim_under(jobs_max, Vec::new()) };
+        let permits = self.permits(&limiter, jobs_max, Vec::new())?;
+        if permits.is_empty() { Ok(Vec::new()) } else { self.claim_under(permits.len(), permits) }
+    }
+
+    /// Adds what may begin at once.
+    fn permits(
+        &self,
+        limiter: &RateLimiter,
+        jobs_max: usize,
+        mut permits: Vec<Permit>,
+    ) -> Result<Vec<Permit>> {
+        while permits.len() < jobs_max.min(CLAIM_MAX) {
+            match self.unless_replaced(limiter.try_acquire(1))? {
+                Some(permit) => permits.push(permit),
+                None => break,
             }
-            if permits.is_empty() {
-                return Ok(Vec::new());
-            }
-            return self.claim_under(permits.len(), permits);
         }
-        self.claim_under(jobs_max, permits)
+        Ok(permits)
+    }
+
+    /// A limiter that was closed because the pipeline has another one by now grants nothing; that is all.
+    fn unless_replaced(&self, granted: Result<Option<Permit>>) -> Result<Option<Permit>> {
+        match granted {
+            Err(error) if error.kind() == ErrorKind::Closed => self.shared.usable().map(|()| None),
+            granted => granted,
+        }
     }
 
     /// As [`Pipeline::claim`], and waits for the first job, at most for `timeout` or without end. Empty at
@@ -254,14 +267,8 @@ impl Pipeline {
     /// Something is due: with a rate, waits for the permission to begin. `None` without that.
     fn claim_due(&self, jobs_max: usize, left: Option<Duration>) -> Result<Option<Vec<Job>>> {
         let Some(limiter) = self.limiter() else { return self.claim_under(jobs_max, Vec::new()).map(Some) };
-        let Some(first) = limiter.acquire(1, left)? else { return Ok(None) };
-        let mut permits = vec![first];
-        while permits.len() < jobs_max.min(CLAIM_MAX) {
-            match limiter.try_acquire(1)? {
-                Some(permit) => permits.push(permit),
-                None => break,
-            }
-        }
+        let Some(first) = self.unless_replaced(limiter.acquire(1, left))? else { return Ok(None) };
+        let permits = self.permits(&limiter, jobs_max, vec![first])?;
         self.claim_under(permits.len(), permits).map(Some)
     }
 
@@ -499,12 +506,9 @@ fn check_address(address: &[u8]) -> Result<&[u8]> {
 impl Shared {
     fn no_item(&self, address: &[u8]) -> Error {
         let (name, shown) = (escape(self.name.as_bytes()), escape(address));
-        Error::new(
-            crate::error::ErrorKind::NotFound,
-            format!("pipeline `{name}` has no item at or below `{shown}`"),
-        )
-        .with_path(address)
-        .with_hint("`ls` shows what is there; the roots and globs of the pipeline decide what is its")
+        Error::new(ErrorKind::NotFound, format!("pipeline `{name}` has no item at or below `{shown}`"))
+            .with_path(address)
+            .with_hint("`ls` shows what is there; the roots and globs of the pipeline decide what is its")
     }
 
     /// The claim could not be written: nobody has been given anything.

@@ -12,6 +12,7 @@ use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Interrupt, Interrupter};
 use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
+use crate::options::Durability;
 use crate::path::escape;
 use crate::store::{Rows, WorkTable, WorkWrite};
 
@@ -156,13 +157,17 @@ impl Shared {
     pub(super) fn change(&self, options: &PipelineOptions) -> Result<()> {
         let _alone = self.order.write().unwrap_or_else(PoisonError::into_inner);
         let options = Arc::new(options.clone());
-        let mut state = self.lock();
-        if state.options.rate != options.rate {
-            if let Some(limiter) = &state.limiter {
-                limiter.close();
+        let has_other_rate = self.lock().options.rate != options.rate;
+        if has_other_rate {
+            // Saved on the way out, read by the next one; nobody waits for that behind the lock.
+            let before = self.lock().limiter.take();
+            if let Some(before) = before {
+                before.close();
             }
-            state.limiter = limiter(&self.engine, self.id, &options)?;
+            let next = limiter(&self.engine, self.id, &options)?;
+            self.lock().limiter = next;
         }
+        let mut state = self.lock();
         state.options = options;
         state.is_broken = true;
         // By the new schedule.
@@ -247,7 +252,7 @@ impl Shared {
         result
     }
 
-    fn usable(&self) -> Result<()> {
+    pub(super) fn usable(&self) -> Result<()> {
         if self.ended.load(Ordering::Acquire) {
             let name = escape(self.name.as_bytes());
             return Err(Error::new(
@@ -312,7 +317,7 @@ impl Shared {
 
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release);
-        if let Some(limiter) = &self.lock().limiter {
+        if let Some(limiter) = self.limiter() {
             limiter.close();
         }
         self.wake();
@@ -338,16 +343,23 @@ struct Kept {
 impl Keeper for Kept {
     fn load(&self) -> Option<Saved> {
         let key = self.id.to_be_bytes();
-        let row = self.engine.store.read(|rows| rows.work_get(WorkTable::Limiters, &key)).ok()??;
-        Saved::decode(&row).ok()
+        let row = self.engine.store.read(|rows| rows.work_get(WorkTable::Limiters, &key));
+        // What cannot be read may have granted everything a moment ago.
+        let unknown = Saved { until_ns: i64::MAX, share: 1_000, paused_until_ns: 0 };
+        match row {
+            Ok(row) => Some(Saved::decode(&row?).unwrap_or(unknown)),
+            Err(error) => {
+                tracing::warn!(%error, "what a rate limiter has granted is not known");
+                Some(unknown)
+            }
+        }
     }
 
     fn save(&self, saved: Saved) -> Result<()> {
-        let write = WorkWrite {
-            table: WorkTable::Limiters,
-            key: self.id.to_be_bytes().to_vec(),
-            row: Some(saved.encode()),
-        };
-        self.engine.submit(Task::Work(WorkTask::Write(vec![write]))).map(|_| ())
+        let key = self.id.to_be_bytes().to_vec();
+        let write = WorkWrite { table: WorkTable::Limiters, key, row: Some(saved.encode()) };
+        self.engine.submit(Task::Work(WorkTask::Write(vec![write])))?;
+        // A promise to a server is kept over a crash, whatever is said of the rest.
+        if self.engine.options.durability == Durability::Relaxed { self.engine.flush() } else { Ok(()) }
     }
 }

@@ -20,10 +20,9 @@ const CUT: (u16, u16) = (4, 5);
 const RECOVERY: u16 = 50;
 
 /// A paced grant that comes a little late, as sleeping threads do, does not put off those after it. A little
-/// is one part in so many of the gap, ...
+/// is one part in so many of the gap, within these bounds: nobody sleeps to the microsecond.
 const LATE_PART: i64 = 8;
-/// ... and a millisecond at most.
-const LATE_NS_MAX: i64 = 1_000_000;
+const LATE_NS: (i64, i64) = (250_000, 1_000_000);
 
 /// Ends are remembered each by itself up to so many; beyond that they are joined, rounded up to this part
 /// of the window.
@@ -273,7 +272,8 @@ impl State {
         if self.pacing {
             let gap_ns = self.gap_ns(cost);
             let late_ns = self.now_ns.saturating_sub(self.slot_ns);
-            let late_ns = if late_ns <= LATE_NS_MAX.min(gap_ns / LATE_PART) { late_ns } else { 0 };
+            let late_ns =
+                if late_ns <= (gap_ns / LATE_PART).clamp(LATE_NS.0, LATE_NS.1) { late_ns } else { 0 };
             self.slot_ns = self.now_ns.saturating_sub(late_ns).saturating_add(gap_ns);
         }
         (self.granted, self.now_ns)

@@ -82,7 +82,7 @@ impl Queue {
         while (handed.claimed.len() as u64) < want {
             let Some(handle) = self.pop(now_ns) else { break };
             // What is known by now decides.
-            let record = self.look(handle, rows, now_ns)?;
+            let (record, version) = self.look(handle, rows, now_ns)?;
             let Some(mut item) = self.take(handle) else { continue };
             let Some((priority, _)) = item.wanted(now_ns).filter(|(_, due_ns)| *due_ns <= now_ns) else {
                 self.put(handle, item);
@@ -91,13 +91,13 @@ impl Queue {
             let mut record = record.unwrap_or_default();
             let has_lapsed = item.lapsed > 0;
             record.crashes = record.crashes.saturating_add(std::mem::take(&mut item.lapsed));
-            let address = item.place.address();
+            let address = item.place.address(&self.root_names);
             record.path.clone_from(&address);
             let key = self.key_of(handle);
             let crashes_max = self.options.crashes_max;
             if crashes_max > 0 && record.crashes >= crashes_max {
                 self.put(handle, item);
-                record.failure = Some(self.crashed(handle, record.crashes, now_ns));
+                record.failure = Some(self.crashed(version, record.crashes, now_ns));
                 self.place_again(handle, &record, now_ns);
                 handed.buried.push((key, record));
                 continue;
@@ -106,7 +106,7 @@ impl Queue {
             let held = Held {
                 token: (terms.next_token)(),
                 expires_ns: now_ns.saturating_add(terms.lease_ns),
-                version: item.version,
+                version,
                 attempt: failed_before.map_or(0, |failure| failure.attempts).saturating_add(1),
                 holder: Arc::clone(terms.holder),
                 settling: false,
@@ -134,9 +134,9 @@ impl Queue {
     }
 
     /// An item whose workers have ended without an answer again and again.
-    fn crashed(&self, handle: Handle, crashes: u32, now_ns: i64) -> Failure {
+    fn crashed(&self, version: Option<Version>, crashes: u32, now_ns: i64) -> Failure {
         Failure {
-            version: self.items.get(&handle).and_then(|item| item.version),
+            version,
             pipeline_version: self.policy.pipeline_version,
             attempts: crashes,
             at_ns: now_ns,
@@ -199,7 +199,7 @@ impl Queue {
         };
         for (order, handle) in run.take(now_ns, waits) {
             if let Some(item) = self.items.get_mut(&handle) {
-                item.queued = Some((Priority::Low, order));
+                item.queued = Some(Priority::Low);
                 item.since_ns = now_ns;
                 if let Some(heap) = self.ready.get_mut(usize::from(Priority::Low.code())) {
                     heap.push(Reverse((order, handle)));
@@ -215,10 +215,9 @@ impl Queue {
         let head = move |(class, heap): (usize, &mut BinaryHeap<Reverse<(u64, Handle)>>)| {
             // Items that have moved on since they were named here are passed over.
             while let Some(Reverse((order, handle))) = heap.peek().copied() {
-                let queued = items.get(&handle).and_then(|item| item.queued);
-                if let Some((priority, _)) =
-                    queued.filter(|(priority, at)| usize::from(priority.code()) == class && *at == order)
-                {
+                let item = items.get(&handle).filter(|item| item.order == order);
+                let queued = item.and_then(|item| item.queued);
+                if let Some(priority) = queued.filter(|priority| usize::from(priority.code()) == class) {
                     return Some((priority, order, handle));
                 }
                 heap.pop();
@@ -243,14 +242,21 @@ impl Queue {
         Some(handle)
     }
 
-    /// Judges an item anew by what is known of it now; its record.
-    fn look(&mut self, handle: Handle, rows: &Rows, now_ns: i64) -> Result<Option<Record>> {
+    /// Judges an item anew by what is known of it now; its record and its content.
+    fn look(
+        &mut self,
+        handle: Handle,
+        rows: &Rows,
+        now_ns: i64,
+    ) -> Result<(Option<Record>, Option<Version>)> {
         let key = self.key_of(handle);
         let record = self.record(rows, &key)?;
-        if let Some(known) = self.known_now(handle, record.as_ref(), now_ns) {
+        let known = self.known_now(handle, record.as_ref(), now_ns);
+        let version = known.as_ref().and_then(|known| known.facts).map(|facts| facts.version);
+        if let Some(known) = known {
             self.place(handle, known, record.as_ref(), None, now_ns);
         }
-        Ok(record)
+        Ok((record, version))
     }
 
     /// What the snapshot knows of an item under an address.
@@ -271,7 +277,7 @@ impl Queue {
     fn known_now(&mut self, handle: Handle, record: Option<&Record>, now_ns: i64) -> Option<Known> {
         let place = self.items.get(&handle).map(|item| &item.place).or_else(|| self.moved.get(&handle));
         let address = match (place, record) {
-            (Some(place), _) => place.address(),
+            (Some(place), _) => place.address(&self.root_names),
             (None, Some(record)) => record.path.clone(),
             (None, None) => self.group_names.get(&handle)?.to_vec(),
         };
@@ -338,7 +344,9 @@ impl Queue {
         }
         if let Some(known) = self.known_now(handle, record, now_ns) {
             let wants_refresh = record.is_some_and(|record| record.refresh_at_ns() != 0);
-            if wants_refresh && record.is_some_and(|record| record.path != known.place.address()) {
+            if wants_refresh
+                && record.is_some_and(|record| record.path != known.place.address(&self.root_names))
+            {
                 self.moved.insert(handle, known.place.clone());
             }
             self.place(handle, known, record, None, now_ns);
@@ -350,7 +358,7 @@ impl Queue {
         let asked = |item: Option<&Item>| match item {
             Some(Item { held: Some(_), .. }) => Asked::WillRerun,
             Some(Item { request: Some(now), .. }) if *now <= priority => Asked::Merged,
-            Some(Item { queued: Some((now, _)), .. }) if *now <= priority => Asked::Merged,
+            Some(Item { queued: Some(now), .. }) if *now <= priority => Asked::Merged,
             Some(item) if item.request.is_some() || item.queued.is_some() => Asked::Promoted,
             _ => Asked::Added,
         };
@@ -380,8 +388,8 @@ impl Queue {
             prefix.is_empty()
                 || address.strip_prefix(prefix).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
         };
-        for (handle, item) in self.items.iter().filter(|(_, item)| item.version.is_none()) {
-            let address = item.place.address();
+        for (handle, item) in self.items.iter().filter(|(_, item)| !item.is_there) {
+            let address = item.place.address(&self.root_names);
             if is_below(&address) {
                 found.push((address, *handle));
             }
@@ -441,8 +449,9 @@ impl Queue {
             _ => self.groups.get(address).map(|members| members.handle),
         };
         let gone = || {
-            let is_it =
-                |(_, item): &(&Handle, &Item)| item.version.is_none() && item.place.address() == address;
+            let is_it = |(_, item): &(&Handle, &Item)| {
+                !item.is_there && item.place.address(&self.root_names) == address
+            };
             self.items.iter().find(is_it).map(|(handle, _)| *handle)
         };
         let handle = found.or_else(gone)?;
@@ -459,7 +468,7 @@ impl Queue {
     ) -> Option<(Vec<u8>, Option<Version>, Verdict)> {
         let known = self.known_at(handle, address, now_ns);
         let verdict = judge(known.facts.as_ref(), record, self.policy, now_ns)?;
-        Some((known.place.address(), known.facts.map(|facts| facts.version), verdict))
+        Some((known.place.address(&self.root_names), known.facts.map(|facts| facts.version), verdict))
     }
 
     /// Something can be handed out now. [`Queue::promote`] comes first.
@@ -482,7 +491,8 @@ impl Queue {
     pub(in crate::work) fn members_of(&self, handle: Handle) -> Option<Vec<Vec<u8>>> {
         let group = self.group_names.get(&handle)?;
         let members = self.groups.get(group)?;
-        let mut addresses: Vec<Vec<u8>> = members.places.values().map(Place::address).collect();
+        let mut addresses: Vec<Vec<u8>> =
+            members.places.values().map(|place| place.address(&self.root_names)).collect();
         addresses.sort_unstable_by(|a, b| crate::path::compare(a, b));
         Some(addresses)
     }

@@ -13,7 +13,8 @@ pub(in crate::work) type Handle = u64;
 #[derive(Debug, Clone)]
 pub(in crate::work) enum Place {
     Entry {
-        root: Arc<str>,
+        /// Among the names that the queue has met.
+        root: u32,
         dir: Arc<Trail>,
         name: Box<[u8]>,
     },
@@ -23,9 +24,11 @@ pub(in crate::work) enum Place {
 }
 
 impl Place {
-    pub(in crate::work) fn address(&self) -> Vec<u8> {
+    pub(super) fn address(&self, roots: &[String]) -> Vec<u8> {
         match self {
-            Self::Entry { root, dir, name } => dir.path(root.as_bytes(), name),
+            Self::Entry { root, dir, name } => {
+                dir.path(roots.get(*root as usize).map_or(b"", String::as_bytes), name)
+            }
             Self::Address(address) => address.to_vec(),
             Self::Group(key) => key.to_vec(),
         }
@@ -50,8 +53,8 @@ pub(in crate::work) struct Held {
 #[derive(Debug)]
 pub(in crate::work) struct Item {
     pub(super) place: Place,
-    /// `None` for what is not there.
-    pub(super) version: Option<Version>,
+    /// It is there.
+    pub(super) is_there: bool,
     pub(in crate::work) verdict: Verdict,
     /// What came first is handed out first.
     pub(super) order: u64,
@@ -59,8 +62,8 @@ pub(in crate::work) struct Item {
     pub(super) since_ns: i64,
     pub(in crate::work) held: Option<Box<Held>>,
     pub(in crate::work) request: Option<Priority>,
-    /// By what the heap names it that it is in.
-    pub(super) queued: Option<(Priority, u64)>,
+    /// The heap that names it, under its order.
+    pub(super) queued: Option<Priority>,
     /// Leases that ran out without an answer, and are not in the record yet.
     pub(super) lapsed: u32,
 }
@@ -69,7 +72,7 @@ impl Item {
     pub(super) fn unseen(now_ns: i64) -> Self {
         Self {
             place: Place::Address(Box::default()),
-            version: None,
+            is_there: false,
             verdict: Self::gone(),
             order: 0,
             since_ns: now_ns,
@@ -136,7 +139,7 @@ impl Tally {
         }
         add(&mut self.dead, item.verdict.dead);
         add(&mut self.leased, item.held.is_some());
-        add(&mut self.kept, item.version.is_some());
+        add(&mut self.kept, item.is_there);
         add(&mut self.requested, item.request.is_some());
     }
 }

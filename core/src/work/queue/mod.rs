@@ -10,7 +10,7 @@ mod item;
 mod run;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -52,19 +52,6 @@ struct Known {
     order: u64,
 }
 
-/// What was stored of an item, and not placed yet.
-#[derive(Default)]
-struct Stored {
-    records: HashMap<ItemKey, Record>,
-    requests: HashMap<ItemKey, Priority>,
-}
-
-impl Stored {
-    fn take(&mut self, key: &ItemKey) -> (Option<Record>, Option<Priority>) {
-        (self.records.remove(key), self.requests.remove(key))
-    }
-}
-
 /// Where an entry belongs.
 enum Belongs {
     /// To another pipeline, or to none.
@@ -80,7 +67,8 @@ pub(super) struct Queue {
     matcher: Matcher,
     /// Up to here everything is in.
     snapshot: Snapshot,
-    items: HashMap<Handle, Item>,
+    /// A tree: a table of hashes grows by doubling, and half of it lies idle.
+    items: BTreeMap<Handle, Item>,
     ready: Ready,
     /// When to look at an item again: it becomes due, or its lease runs out.
     later: Later,
@@ -89,7 +77,8 @@ pub(super) struct Queue {
     pub(super) tally: Tally,
     groups: HashMap<Arc<[u8]>, Members>,
     group_names: HashMap<Handle, Arc<[u8]>>,
-    root_names: HashMap<String, Arc<str>>,
+    /// Names of roots that items lie in.
+    root_names: Vec<String>,
     /// Where an item lies that is indexed under a path that its record does not name.
     moved: HashMap<Handle, Place>,
     /// No record is of an entry with a greater id.
@@ -105,14 +94,14 @@ impl Queue {
             matcher: options.matcher()?,
             options,
             snapshot,
-            items: HashMap::new(),
+            items: BTreeMap::new(),
             ready: Ready::default(),
             later: Later::new(),
             run: None,
             tally: Tally::default(),
             groups: HashMap::new(),
             group_names: HashMap::new(),
-            root_names: HashMap::new(),
+            root_names: Vec::new(),
             moved: HashMap::new(),
             newest_record: 0,
         })
@@ -121,40 +110,94 @@ impl Queue {
     /// Joins the snapshot with what is stored. Leases are not read: those of other sessions are void, and
     /// those of this one are handed over with [`Queue::hold`].
     pub(super) fn load(&mut self, rows: &Rows, now_ns: i64) -> Result<()> {
-        let mut stored = Stored::default();
-        rows.work_each(WorkTable::Records, self.id, |key, row| {
-            let (_, key) = ItemKey::decode(key).map_err(damaged)?;
-            let mut record = Record::decode(row).map_err(damaged)?;
-            // What a verdict needs; the rest is read again when the item is handed out.
-            record.attrs.clear();
-            self.note_record(&key);
-            stored.records.insert(key, record);
-            Ok(())
-        })?;
+        let mut requests: HashMap<ItemKey, Priority> = HashMap::new();
         rows.work_each(WorkTable::Requests, self.id, |key, row| {
             let (_, key) = ItemKey::decode(key).map_err(damaged)?;
-            stored.requests.insert(key, Request::decode(row).map_err(damaged)?.priority);
+            requests.insert(key, Request::decode(row).map_err(damaged)?.priority);
             Ok(())
         })?;
         let snapshot = self.snapshot.clone();
-        for root in snapshot.roots() {
-            if self.options.has_root(root) {
-                for entry in snapshot.select(&Filter::new().under(root)) {
-                    self.load_entry(&entry, &mut stored, now_ns);
-                }
+        // Records come in the order of ids: entries are brought into that order, too.
+        let mut ours: Vec<(u64, EntryRef<'_>)> = Vec::new();
+        let mut not_ours: Vec<u64> = Vec::new();
+        for entry in snapshot.select(&Filter::new()) {
+            match self.belongs(&entry) {
+                Belongs::Elsewhere => not_ours.push(entry.id()),
+                Belongs::To(group) => self.join(&group, &entry, now_ns),
+                Belongs::Alone => ours.push((entry.id(), entry)),
             }
         }
-        self.load_groups(&mut stored, now_ns);
-        // What is left has no entry any more.
-        for (key, record) in std::mem::take(&mut stored.records) {
-            if let ItemKey::Entry(id) = key {
-                let request = stored.requests.remove(&key);
+        ours.sort_unstable_by_key(|(id, _)| *id);
+        not_ours.sort_unstable();
+        self.tally.present += ours.len() as u64;
+        let mut ours = ours.into_iter().peekable();
+        let mut of_groups: HashMap<ItemKey, Record> = HashMap::new();
+        rows.work_each(WorkTable::Records, self.id, |key, row| {
+            let (_, key) = ItemKey::decode(key).map_err(damaged)?;
+            let record = Record::decode(row).map_err(damaged)?;
+            let ItemKey::Entry(id) = key else {
+                of_groups.insert(key, record);
+                return Ok(());
+            };
+            self.note_record(&key);
+            while let Some((_, entry)) = ours.next_if(|(other, _)| *other < id) {
+                self.load_entry(&entry, None, &mut requests, now_ns);
+            }
+            if let Some((_, entry)) = ours.next_if(|(other, _)| *other == id) {
+                self.load_entry(&entry, Some(&record), &mut requests, now_ns);
+            } else if not_ours.binary_search(&id).is_err() {
                 let known =
                     Known { place: Place::Address(record.path.clone().into()), facts: None, order: id };
-                self.place(id, known, Some(&record), request, now_ns);
+                self.place(id, known, Some(&record), requests.remove(&key), now_ns);
+            }
+            Ok(())
+        })?;
+        for (_, entry) in ours {
+            self.load_entry(&entry, None, &mut requests, now_ns);
+        }
+        self.load_groups(&mut of_groups, &mut requests, now_ns);
+        self.ready.iter_mut().for_each(BinaryHeap::shrink_to_fit);
+        self.later.shrink_to_fit();
+        Ok(())
+    }
+
+    fn load_entry(
+        &mut self,
+        entry: &EntryRef<'_>,
+        record: Option<&Record>,
+        requests: &mut HashMap<ItemKey, Priority>,
+        now_ns: i64,
+    ) {
+        let id = entry.id();
+        let known = self.known(entry, now_ns);
+        if record.is_some_and(|record| record.refresh_at_ns() != 0 && record.path != entry.path()) {
+            self.moved.insert(id, known.place.clone());
+        }
+        let request = if requests.is_empty() { None } else { requests.remove(&ItemKey::Entry(id)) };
+        self.place(id, known, record, request, now_ns);
+    }
+
+    fn load_groups(
+        &mut self,
+        records: &mut HashMap<ItemKey, Record>,
+        requests: &mut HashMap<ItemKey, Priority>,
+        now_ns: i64,
+    ) {
+        if self.options.group == Group::None {
+            return;
+        }
+        let mut names: HashSet<Arc<[u8]>> = self.groups.keys().map(Arc::clone).collect();
+        for key in records.keys().chain(requests.keys()) {
+            if let ItemKey::Group(group) = key {
+                names.insert(Arc::from(&**group));
             }
         }
-        Ok(())
+        for group in names {
+            let key = ItemKey::Group((*group).into());
+            let (record, request) = (records.remove(&key), requests.remove(&key));
+            let (handle, known) = self.known_group(&group);
+            self.place(handle, known, record.as_ref(), request, now_ns);
+        }
     }
 
     /// Lets stale items wait for runs. Comes before [`Queue::load`].
@@ -190,44 +233,6 @@ impl Queue {
         item.queued = None;
         item.held = Some(held);
         self.put(handle, item);
-    }
-
-    fn load_entry(&mut self, entry: &EntryRef<'_>, stored: &mut Stored, now_ns: i64) {
-        let id = entry.id();
-        match self.belongs(entry) {
-            // It is there, and not ours: nothing is missing.
-            Belongs::Elsewhere => drop(stored.take(&ItemKey::Entry(id))),
-            Belongs::To(group) => self.join(&group, entry, now_ns),
-            Belongs::Alone => {
-                self.tally.present += 1;
-                let (record, request) = stored.take(&ItemKey::Entry(id));
-                let known = self.known(entry, now_ns);
-                if let Some(record) = &record
-                    && record.refresh_at_ns() != 0
-                    && record.path != entry.path()
-                {
-                    self.moved.insert(id, known.place.clone());
-                }
-                self.place(id, known, record.as_ref(), request, now_ns);
-            }
-        }
-    }
-
-    fn load_groups(&mut self, stored: &mut Stored, now_ns: i64) {
-        if self.options.group == Group::None {
-            return;
-        }
-        let mut names: HashSet<Arc<[u8]>> = self.groups.keys().map(Arc::clone).collect();
-        for key in stored.records.keys().chain(stored.requests.keys()) {
-            if let ItemKey::Group(group) = key {
-                names.insert(Arc::from(&**group));
-            }
-        }
-        for group in names {
-            let (record, request) = stored.take(&ItemKey::Group((*group).into()));
-            let (handle, known) = self.known_group(&group);
-            self.place(handle, known, record.as_ref(), request, now_ns);
-        }
     }
 
     /// Takes up what has changed since the last time. After an error the queue must be loaded anew.
@@ -338,15 +343,13 @@ impl Queue {
     }
 
     fn place_of(&mut self, entry: &EntryRef<'_>) -> Place {
-        let root = entry.root();
-        let root = match self.root_names.get(root) {
-            Some(name) => Arc::clone(name),
-            None => {
-                let name: Arc<str> = root.into();
-                self.root_names.insert(root.to_owned(), Arc::clone(&name));
-                name
-            }
-        };
+        let name = entry.root();
+        let known = self.root_names.iter().position(|root| root == name);
+        let root = known.unwrap_or_else(|| {
+            self.root_names.push(name.to_owned());
+            self.root_names.len() - 1
+        });
+        let root = u32::try_from(root).unwrap_or(u32::MAX);
         Place::Entry { root, dir: Arc::clone(entry.trail()), name: entry.name().into() }
     }
 
@@ -423,8 +426,10 @@ impl Queue {
         };
         let request = before.request.into_iter().chain(request).min();
         let Known { place, facts, order } = known;
-        let mut item =
-            Item { place, version: facts.map(|facts| facts.version), verdict, order, request, ..before };
+        let mut item = {
+            let queued = before.queued.filter(|_| before.order == order);
+            Item { place, is_there: facts.is_some(), verdict, order, request, queued, ..before }
+        };
         if item.held.is_none() {
             if item.request.is_none() && verdict.state == WorkState::Indexed {
                 if verdict.due_ns != NEVER_NS {
@@ -467,14 +472,13 @@ impl Queue {
             run.wait(item.order, handle);
             return;
         }
-        let at = (priority, item.order);
-        if item.queued == Some(at) {
+        if item.queued == Some(priority) {
             return;
         }
         if item.queued.is_none() {
             item.since_ns = now_ns;
         }
-        item.queued = Some(at);
+        item.queued = Some(priority);
         if let Some(heap) = self.ready.get_mut(usize::from(priority.code())) {
             heap.push(Reverse((item.order, handle)));
         }
