@@ -61,10 +61,12 @@ impl<'s> EntryRef<'s> {
         &self.dir.trail
     }
 
-    /// When the content may have changed last, as far as the file system can be trusted to say.
-    pub(crate) fn touched_ns(&self) -> i64 {
+    /// When the content may have changed last, as far as the file system can be trusted to say; 0 where
+    /// all it says lies in the future.
+    pub(crate) fn touched_ns(&self, now_ns: i64) -> i64 {
         let stat = self.stat();
-        if self.root.record.compare.trusts_ctime() { stat.mtime_ns.max(stat.ctime_ns) } else { stat.mtime_ns }
+        let ctime_ns = self.root.record.compare.trusts_ctime().then_some(stat.ctime_ns);
+        [Some(stat.mtime_ns), ctime_ns].into_iter().flatten().filter(|at| *at <= now_ns).max().unwrap_or(0)
     }
 
     /// Returns the path within the root; empty for the root itself.

@@ -130,9 +130,13 @@ impl Work {
         let mut open = self.lock();
         let found = self.stored()?.into_iter().find(|(_, found, _)| found == name);
         let Some((id, _, _)) = found else { return Err(unknown(name)) };
-        if let Some(shared) = open.remove(name) {
+        let shared = open.remove(name);
+        if let Some(shared) = &shared {
             shared.end();
         }
+        // What is under way is written first, so that nothing is left behind.
+        let _alone =
+            shared.as_ref().map(|shared| shared.order.write().unwrap_or_else(PoisonError::into_inner));
         self.engine.submit(Task::Work(WorkTask::DeletePipeline(id)))?;
         Ok(())
     }

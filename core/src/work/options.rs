@@ -170,6 +170,48 @@ impl PipelineOptions {
         self
     }
 
+    /// Works on all roots, present and future, whichever were named before.
+    #[must_use]
+    pub fn every_root(mut self) -> Self {
+        self.roots.clear();
+        self
+    }
+
+    /// Works on every file and symlink, whichever patterns were given before.
+    #[must_use]
+    pub fn every_file(mut self) -> Self {
+        self.globs.clear();
+        self
+    }
+
+    /// Returns the named roots in order; none stands for all roots, present and future.
+    pub fn get_roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(String::as_str)
+    }
+
+    /// Returns the patterns in order; none stands for every file and symlink.
+    pub fn get_globs(&self) -> impl Iterator<Item = &str> {
+        self.globs.iter().map(String::as_str)
+    }
+
+    /// Returns which files are one job.
+    #[must_use]
+    pub fn get_group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Returns the version of what is done with a file.
+    #[must_use]
+    pub fn get_version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns when a failed job is tried again, and how often.
+    #[must_use]
+    pub fn get_retry(&self) -> Retry {
+        self.retry
+    }
+
     /// True when files of this root are worked on.
     pub(crate) fn has_root(&self, name: &str) -> bool {
         self.roots.is_empty() || self.roots.contains(name)

@@ -240,7 +240,7 @@ impl Pipeline {
             if is_over() {
                 return Ok(Vec::new());
             }
-            let seq = self.shared.engine.load().seq();
+            let (seq, news) = (self.shared.engine.load().seq(), self.shared.news());
             let (is_due, next_ns) = self.shared.due()?;
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if is_due {
@@ -260,7 +260,7 @@ impl Pipeline {
             let nap = next_ns.map(|at| Duration::from_nanos(at.saturating_sub(now_ns).max(0).unsigned_abs()));
             let nap = if self.shared.engine.options.clock.is_manual() { Some(MANUAL_SLICE) } else { nap };
             let nap = [nap, left].into_iter().flatten().min();
-            self.shared.wait(seq, nap);
+            self.shared.wait(seq, news, nap);
         }
     }
 

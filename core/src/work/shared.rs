@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     waiting: Mutex<Vec<(u64, Interrupter)>>,
     waits: AtomicU64,
+    news: AtomicU64,
     /// How often everybody who waits was sent home.
     pub(super) interrupts: AtomicU64,
     pub(super) pace: Mutex<Pace>,
@@ -114,6 +115,7 @@ impl Shared {
             ended: AtomicBool::new(false),
             waiting: Mutex::default(),
             waits: AtomicU64::new(0),
+            news: AtomicU64::new(0),
             interrupts: AtomicU64::new(0),
             pace: Mutex::default(),
         };
@@ -295,21 +297,28 @@ impl Shared {
         state.queue.settle(handle, token).ok_or_else(super::ends::lease_lost)
     }
 
+    /// How often there was news, to be asked for before looking for work.
+    pub(super) fn news(&self) -> u64 {
+        self.news.load(Ordering::SeqCst)
+    }
+
     /// Wakes those who wait for work: there may be some.
     pub(super) fn wake(&self) {
+        self.news.fetch_add(1, Ordering::SeqCst);
         for (_, interrupter) in &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             interrupter.interrupt();
         }
     }
 
-    /// Waits for a commit, for a wake-up, or for `at_most`.
-    pub(super) fn wait(&self, seq: u64, at_most: Option<Duration>) {
+    /// Waits for a commit after `seq`, for news after `news`, or for `at_most`.
+    pub(super) fn wait(&self, seq: u64, news: u64, at_most: Option<Duration>) {
         let interrupt = Interrupt::new(&self.engine.signal);
         let number = self.waits.fetch_add(1, Ordering::Relaxed);
         let enlist = (number, interrupt.interrupter());
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(enlist);
         let deadline = at_most.and_then(|time| std::time::Instant::now().checked_add(time));
-        if !self.ended.load(Ordering::Acquire) {
+        // Whoever has news counts it first and looks for those who wait then; here it is the other way round.
+        if !self.ended.load(Ordering::Acquire) && self.news() == news {
             self.engine.signal.wait(seq, deadline, &interrupt);
         }
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != number);

@@ -336,8 +336,7 @@ impl Queue {
     }
 
     fn known(&mut self, entry: &EntryRef<'_>, now_ns: i64) -> Known {
-        // A time in the future says nothing.
-        let still_since_ns = entry.touched_ns().min(now_ns);
+        let still_since_ns = entry.touched_ns(now_ns);
         let facts = Some(Facts { version: Version::of(entry), still_since_ns });
         Known { place: self.place_of(entry), facts, order: entry.seq() }
     }
@@ -377,7 +376,7 @@ impl Queue {
         let members = self.members(group);
         let is_first = members.digest.count() == 0;
         members.digest.add(entry.id(), &Version::of(entry));
-        members.touched_ns = members.touched_ns.max(entry.touched_ns().min(now_ns));
+        members.touched_ns = members.touched_ns.max(entry.touched_ns(now_ns));
         members.order = members.order.max(entry.seq());
         members.places.insert(entry.id(), place);
         self.tally.present += u64::from(is_first);
