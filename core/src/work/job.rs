@@ -150,6 +150,12 @@ impl Job {
         &self.address
     }
 
+    /// Returns the address under which it was completed last, if ever: a file may have moved since.
+    #[must_use]
+    pub fn done_path(&self) -> Option<&[u8]> {
+        self.record.done.as_ref().map(|_| self.record.path.as_slice())
+    }
+
     /// Returns where the file lies on this disk.
     #[must_use]
     pub fn fs_path(&self) -> &std::path::Path {

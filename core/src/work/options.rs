@@ -52,6 +52,7 @@ pub struct PipelineOptions {
     pub(crate) rate: Option<RateLimit>,
     /// 0: no bound.
     pub(crate) crashes_max: u32,
+    pub(crate) paths_matter: bool,
 }
 
 impl Default for PipelineOptions {
@@ -69,6 +70,7 @@ impl Default for PipelineOptions {
             refresh_run: None,
             rate: None,
             crashes_max: 100,
+            paths_matter: false,
         }
     }
 }
@@ -212,6 +214,15 @@ impl PipelineOptions {
         self.retry
     }
 
+    /// Sets whether a file that was moved is to be done anew (default false: its record and attributes go
+    /// along, and there is nothing to do). For what is made under a name: an index by path, an upload.
+    /// [`crate::Job::done_path`] tells the old one.
+    #[must_use]
+    pub fn paths_matter(mut self, matter: bool) -> Self {
+        self.paths_matter = matter;
+        self
+    }
+
     /// True when files of this root are worked on.
     pub(crate) fn has_root(&self, name: &str) -> bool {
         self.roots.is_empty() || self.roots.contains(name)
@@ -291,6 +302,7 @@ impl PipelineOptions {
             put_rate(&mut row, rate);
         }
         row.put_num(u64::from(self.crashes_max));
+        row.push(u8::from(self.paths_matter));
         row
     }
 
@@ -315,6 +327,7 @@ impl PipelineOptions {
             refresh_run: if flag(&mut take)? { Some(RefreshRun::take(&mut take)?) } else { None },
             rate: if flag(&mut take)? { Some(take_rate(&mut take)?) } else { None },
             crashes_max: u32_num(&mut take)?,
+            paths_matter: flag(&mut take)?,
         };
         finished(&take)?;
         Ok((name, options))
@@ -410,6 +423,7 @@ mod tests {
             .refresh_run(RefreshRun { schedule, batch: 50, gap_ms: 1_500 })
             .rate(RateLimit::new(35, Duration::from_secs(10)).pacing(false).floor(0.5))
             .crashes_max(0)
+            .paths_matter(true)
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Version {
         Self { facts: hash::digest(&row), hash }
     }
 
+    /// The same content under a path that matters: elsewhere it is another version.
+    pub(crate) fn under(self, path: &[u8]) -> Self {
+        let path = hash::digest(path);
+        let hash = self.hash.map(|hash| hash ^ (u128::from(path) << 64 | u128::from(path)));
+        Self { facts: self.facts ^ path, hash }
+    }
+
     /// True for the same content. Two hashes decide alone: a touched file is the same, and one that was
     /// edited under its old size and mtime is not. Where one has no hash, kind, size, mtime and target
     /// decide.
@@ -147,7 +154,8 @@ pub(crate) struct Record {
     pub(crate) not_before_ns: i64,
     /// Leases in a row whose process ended.
     pub(crate) crashes: u32,
-    /// The last known address; of a group, its key.
+    /// The address at the last completion, or, where there was none, the last known one; of a group, its
+    /// key.
     pub(crate) path: Vec<u8>,
     /// What the consumer stored, at most 65,536 bytes; see [`check_attrs`].
     pub(crate) attrs: BTreeMap<String, Vec<u8>>,
@@ -547,6 +555,15 @@ mod tests {
             group(b"tv/Show"),
             group(b"tv/Show\0"),
         ]
+    }
+
+    #[test]
+    fn where_paths_matter_the_same_content_elsewhere_is_another_version() {
+        for hash in [None, Some(7)] {
+            let version = Version { facts: 1, hash };
+            assert!(version.under(b"a").same(&version.under(b"a")));
+            assert!(!version.under(b"a").same(&version.under(b"b")) && !version.under(b"a").same(&version));
+        }
     }
 
     #[test]

@@ -92,7 +92,9 @@ impl Queue {
             let has_lapsed = item.lapsed > 0;
             record.crashes = record.crashes.saturating_add(std::mem::take(&mut item.lapsed));
             let address = item.place.address(&self.root_names);
-            record.path.clone_from(&address);
+            if record.done.is_none() {
+                record.path.clone_from(&address);
+            }
             let key = self.key_of(handle);
             let crashes_max = self.options.crashes_max;
             if crashes_max > 0 && record.crashes >= crashes_max {

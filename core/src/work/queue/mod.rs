@@ -337,7 +337,7 @@ impl Queue {
 
     fn known(&mut self, entry: &EntryRef<'_>, now_ns: i64) -> Known {
         let still_since_ns = entry.touched_ns(now_ns);
-        let facts = Some(Facts { version: Version::of(entry), still_since_ns });
+        let facts = Some(Facts { version: self.version_of(entry), still_since_ns });
         Known { place: self.place_of(entry), facts, order: entry.seq() }
     }
 
@@ -371,11 +371,18 @@ impl Queue {
         (members.handle, known)
     }
 
+    /// What is to be done about an entry as it is now.
+    fn version_of(&self, entry: &EntryRef<'_>) -> Version {
+        let version = Version::of(entry);
+        if self.options.paths_matter { version.under(&entry.path()) } else { version }
+    }
+
     fn join(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>, now_ns: i64) {
         let place = self.place_of(entry);
+        let version = self.version_of(entry);
         let members = self.members(group);
         let is_first = members.digest.count() == 0;
-        members.digest.add(entry.id(), &Version::of(entry));
+        members.digest.add(entry.id(), &version);
         members.touched_ns = members.touched_ns.max(entry.touched_ns(now_ns));
         members.order = members.order.max(entry.seq());
         members.places.insert(entry.id(), place);
@@ -383,8 +390,9 @@ impl Queue {
     }
 
     fn part(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>, now_ns: i64) {
+        let version = self.version_of(entry);
         let members = self.members(group);
-        members.digest.remove(entry.id(), &Version::of(entry));
+        members.digest.remove(entry.id(), &version);
         members.places.remove(&entry.id());
         // One less is a change, too.
         members.touched_ns = members.touched_ns.max(now_ns);
