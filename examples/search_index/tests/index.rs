@@ -1,5 +1,7 @@
 //! The index equals what a naive search through the folder finds, whatever happens to the program.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
