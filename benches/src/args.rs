@@ -14,6 +14,7 @@ GROUP is one of
   snapshot  acquire, lookup, iterate, du, diff
   latency   lookups while idle, in a rescan, in a first scan
   kv        key-value get and durable put against bare redb
+  work      pipelines: back-fill, memory, claim and complete, requests, limiter; bare redb, SQLite
   live      watching: latency, set-up, sync, memory, bursts, lost events; watchman, watchfiles
   tree      builds the tree and stops
 
@@ -61,6 +62,7 @@ pub(crate) enum Group {
     Snapshot,
     Latency,
     Kv,
+    Work,
     Live,
     Tree,
 }
@@ -74,6 +76,7 @@ impl Group {
             "snapshot" => Group::Snapshot,
             "latency" => Group::Latency,
             "kv" => Group::Kv,
+            "work" => Group::Work,
             "live" => Group::Live,
             "tree" => Group::Tree,
             _ => return None,

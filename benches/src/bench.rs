@@ -12,7 +12,7 @@ use crate::measure::Contender;
 use crate::row::{self, Row};
 use crate::table::Table;
 use crate::tree::Tree;
-use crate::{kv, latency, live, scan, snapshot, store};
+use crate::{kv, latency, live, scan, snapshot, store, work};
 
 /// What every group needs.
 pub(crate) struct Bench {
@@ -152,12 +152,13 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", ")).into()) }
 }
 
-const GROUPS: [(Group, &str); 6] = [
+const GROUPS: [(Group, &str); 7] = [
     (Group::Scan, "scan"),
     (Group::Store, "store"),
     (Group::Snapshot, "snapshot"),
     (Group::Latency, "latency"),
     (Group::Kv, "kv"),
+    (Group::Work, "work"),
     // Last: watchman changes the times of the tree's own directory.
     (Group::Live, "live"),
 ];
@@ -173,6 +174,7 @@ fn measure(bench: &Bench, group: Group, phases: &mut Option<Table>) -> Result<Ve
             Ok(rows)
         }
         Group::Kv => kv::run(bench),
+        Group::Work => work::run(bench),
         Group::Live => live::run(bench),
         Group::All | Group::Tree => Ok(Vec::new()),
     }
@@ -197,7 +199,9 @@ Medians, with the smallest and the largest value in brackets. Floor, ours and pe
 backwards; caches are warm; whatever walks or opens a database does so in a fresh process. `floor` is `getdents64` and `statx`
 relative to open directories, in C, with the same number of threads; ratios are against its median in the same group. Watching: at
 most 3 rounds; the engine's own scans do not yield to the load of the harness; until `sync` returns, from the moment at which the
-other program was done; changes, removals and bursts in private trees that are gone afterwards.
+other program was done; changes, removals and bursts in private trees that are gone afterwards. Work: at most 3 rounds; jobs in
+batches, each claim and each completion one durable commit; bare redb writes the same rows in the same mode; memory above the open
+warden, the page cache of the store included.
 
 ";
 

@@ -8,7 +8,7 @@ use treewarden::Walker;
 
 use crate::Result;
 use crate::measure::{Record, parse_record};
-use crate::{live, ours, peers, redb_rows, sqlite_rows};
+use crate::{live, ours, peers, redb_rows, sqlite_rows, work};
 
 /// Random lookups of one run.
 const LOOKUPS: usize = 200_000;
@@ -31,11 +31,12 @@ pub(crate) enum Task {
     SqliteAgain,
     SqliteReadAll,
     SqliteLookup,
+    Work(work::Task),
     Live(live::Task),
 }
 
 impl Task {
-    /// All but those of the group `live`, which lists its own.
+    /// All but those of the groups `work` and `live`, which list their own.
     const PLAIN: [Task; 16] = [
         Task::OursFirst,
         Task::OursAgainFd,
@@ -73,13 +74,19 @@ impl Task {
             Task::SqliteAgain => "sqlite-again",
             Task::SqliteReadAll => "sqlite-read-all",
             Task::SqliteLookup => "sqlite-lookup",
+            Task::Work(task) => task.name(),
             Task::Live(task) => task.name(),
         }
     }
 
     fn named(name: &str) -> Option<Task> {
+        Task::all().find(|task| task.name() == name)
+    }
+
+    fn all() -> impl Iterator<Item = Task> {
+        let work = work::Task::ALL.into_iter().map(Task::Work);
         let live = live::Task::ALL.into_iter().map(Task::Live);
-        Task::PLAIN.into_iter().chain(live).find(|task| task.name() == name)
+        Task::PLAIN.into_iter().chain(work).chain(live)
     }
 
     fn measure(self, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Record> {
@@ -100,6 +107,7 @@ impl Task {
             Task::SqliteAgain => sqlite_rows::again(db, dir, threads),
             Task::SqliteReadAll => sqlite_rows::read_all(db),
             Task::SqliteLookup => sqlite_rows::lookup(db, LOOKUPS),
+            Task::Work(task) => task.measure(db, dir, threads, count),
             Task::Live(task) => task.measure(db, dir, threads, count),
         }
     }
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_task_is_found_by_its_name() {
-        for task in Task::PLAIN.into_iter().chain(live::Task::ALL.into_iter().map(Task::Live)) {
+        for task in Task::all() {
             assert_eq!(Task::named(task.name()), Some(task));
         }
         assert_eq!(Task::named("nonsense"), None);

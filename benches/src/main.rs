@@ -1,7 +1,7 @@
 //! The benchmark harness: Treewarden against the floor of the machine and against what a program would otherwise use.
 //!
 //! ```text
-//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|live|tree]
+//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|work|live|tree]
 //!     [--files N] [--dir DIR] [--runs K] [--threads T] [--markdown FILE] [--clean]
 //! ```
 //!
@@ -31,6 +31,9 @@
 //!   after `rm` and bursts the snapshot is compared with a walk of walkdir. Events are lost for real: the process is stopped while
 //!   another overfills its queue. The engine's own scans do not yield here, or the load of the harness itself would slow them.
 //!   `live/mod.rs` says it row by row.
+//! * **Work.** Figures of pipelines come in at most three rounds too (the rescan in all), on copies of states in which every file of the
+//!   tree is pending or completed. Claims and completions stand against the rows they write in bare redb, in the mode the engine uses it
+//!   in, and against a table of jobs in SQLite; memory is that of the pipeline above the open warden. `work/mod.rs` says it row by row.
 //!
 //! Nothing here may write outside `--dir`, and the tree is the same after a run as before, but for the ctime of its top directory, in
 //! which watchman touches a file.
@@ -62,6 +65,7 @@ mod sqlite_rows;
 mod store;
 mod table;
 mod tree;
+mod work;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,8 @@ pub(crate) enum Unit {
     /// Bytes, shown in millions.
     Megabytes,
     Bytes,
+    PerSecond,
+    Percent,
 }
 
 impl Unit {
@@ -29,6 +31,8 @@ impl Unit {
             Unit::Nanos => format!("{value:.1} ns"),
             Unit::Megabytes => format!("{:.1} MB", value / 1e6),
             Unit::Bytes => format!("{value:.1} B"),
+            Unit::PerSecond => format!("{value:.0} /s"),
+            Unit::Percent => format!("{value:.1} %"),
         }
     }
 }
@@ -92,12 +96,22 @@ impl Row {
 
     /// The design's limit and whether `value` keeps it.
     #[must_use]
-    pub(crate) fn at_most(mut self, value: f64, limit: f64, text: impl Into<String>) -> Row {
-        self.limit = text.into();
-        self.met = match value {
-            unknown if unknown.is_nan() => "unknown",
-            small if small <= limit => "yes",
-            _ => "NO",
+    pub(crate) fn at_most(self, value: f64, limit: f64, text: impl Into<String>) -> Row {
+        self.limited(value, value <= limit, text.into())
+    }
+
+    /// The same for a value that is better the larger it is.
+    #[must_use]
+    pub(crate) fn at_least(self, value: f64, limit: f64, text: impl Into<String>) -> Row {
+        self.limited(value, value >= limit, text.into())
+    }
+
+    fn limited(mut self, value: f64, is_met: bool, text: String) -> Row {
+        self.limit = text;
+        self.met = match is_met {
+            _ if value.is_nan() => "unknown",
+            true => "yes",
+            false => "NO",
         };
         self
     }

@@ -80,7 +80,8 @@ pub(crate) fn lookup(db: &Path, most: usize) -> Result<Record> {
     Ok(record([("seconds", seconds), ("ns_per_lookup", seconds * 1e9 / paths.len().max(1) as f64)]))
 }
 
-fn open(db: &Path) -> Result<Connection> {
+/// Opens a database, or creates it, with these settings.
+pub(crate) fn open(db: &Path) -> Result<Connection> {
     let connection = Connection::open(db)?;
     connection.execute_batch(SETTINGS)?;
     Ok(connection)

@@ -1,7 +1,7 @@
 //! Addresses, `ROOT/relative/path`: bytes, never assumed UTF-8. Taking them apart, and refusing
 //! those nobody knows.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use treewarden::{Snapshot, Warden, escape};
 
@@ -17,6 +17,18 @@ pub(crate) fn os_bytes(text: &OsStr) -> &[u8] {
 #[cfg(not(unix))]
 pub(crate) fn os_bytes(text: &OsStr) -> &[u8] {
     text.as_encoded_bytes()
+}
+
+/// A name of the system of these bytes.
+#[cfg(unix)]
+pub(crate) fn os_string(bytes: &[u8]) -> OsString {
+    <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).to_owned()
+}
+
+/// A name of the system of these bytes, as far as it can have one.
+#[cfg(not(unix))]
+pub(crate) fn os_string(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 /// The address that was typed, without the slashes that a shell's completion puts at its end.

@@ -1,6 +1,9 @@
 //! The command line as it is typed: verbs, flags and their help. Decides nothing and touches no
 //! file.
 
+mod pipeline;
+mod work;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,11 +13,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 use serde::Deserialize;
 use treewarden::{Compare, IgnoreRules, Walker};
 
+pub(crate) use self::pipeline::{PipelineAddArgs, PipelineCommand};
+pub(crate) use self::work::{StateName, WorkCommand, WorkListArgs, WorkRunArgs};
+
 use crate::limits;
 
 const EXIT_CODES: &str = "\
 Addresses are ROOT/relative/path, as `treewarden ls` prints them.
-Exit codes: 0 ok, 1 error, 2 wrong usage, 3 done but something was unreadable, unavailable or held.";
+Exit codes: 0 ok, 1 error, 2 wrong usage, 3 done but something was unreadable, unavailable, held or
+failed.";
 
 const WATCH_SIGNALS: &str = "\
 Ctrl-C and SIGTERM end it in order, with code 0; a second one ends it at once.
@@ -75,8 +82,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// Show the state file and its roots at a glance
+    /// Show the state file, its roots and its pipelines at a glance
     Status,
+    /// Say which files a program works on, and how
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
+    /// See what is to be done in a pipeline, and do it
+    #[command(subcommand)]
+    Work(WorkCommand),
     /// Compare the disk with the recorded state; changes nothing
     Verify(VerifyArgs),
     /// Make the state file as small as it can be
@@ -210,8 +223,12 @@ pub(crate) struct LsArgs {
     pub(crate) long: bool,
 
     /// Print the exact bytes of each path, ended by NUL
-    #[arg(short = '0', long = "print0", conflicts_with = "long")]
+    #[arg(short = '0', long = "print0", conflicts_with_all = ["long", "pipeline"])]
     pub(crate) print0: bool,
+
+    /// Show the state of each file in this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
 }
 
 #[derive(Args)]
@@ -337,10 +354,13 @@ impl Cli {
     /// What clap cannot see by itself: rules across a verb's arguments and the global ones.
     fn contradiction(&self) -> Option<&'static str> {
         const ONE_NAME: &str = "'--name' names one new root: give exactly one DIR with it";
+        const DEAD: &str = "'--dead' lists what failed for good, which is in no state but error";
+        let is_other = |state: Option<StateName>| state.is_some_and(|state| state != StateName::Error);
         match &self.command {
             Command::Scan(args) if args.name.is_some() && args.dirs.len() != 1 => Some(ONE_NAME),
             Command::Watch(args) if args.name.is_some() && args.dirs.len() != 1 => Some(ONE_NAME),
             Command::Ls(args) if args.print0 && self.json => Some("'--print0' cannot be used with '--json'"),
+            Command::Work(WorkCommand::List(args)) if args.dead && is_other(args.state) => Some(DEAD),
             _ => None,
         }
     }
@@ -359,7 +379,7 @@ mod tests {
 
     #[test]
     fn contradictions_are_found() {
-        let cases: [(&[&str], bool); 8] = [
+        let cases: [(&[&str], bool); 11] = [
             (&["scan"], false),
             (&["scan", "a", "--name", "n"], false),
             (&["scan", "a", "b", "--name", "n"], true),
@@ -368,6 +388,9 @@ mod tests {
             (&["watch", "--name", "n"], true),
             (&["ls", "-0"], false),
             (&["--json", "ls", "-0"], true),
+            (&["work", "list", "p", "--dead"], false),
+            (&["work", "list", "p", "--dead", "--state", "error"], false),
+            (&["work", "list", "p", "--dead", "--state", "new"], true),
         ];
         for (words, contradicts) in cases {
             let line = std::iter::once("treewarden").chain(words.iter().copied());
@@ -396,6 +419,21 @@ mod tests {
                 assert_eq!(error.exit_code(), 2, "{words:?}");
                 assert!(error.to_string().contains(words[0]), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_command_comes_after_two_dashes() {
+        let cases: [(&[&str], bool); 5] = [
+            (&["--", "convert", "-x", "{}", "--", "y"], true),
+            (&["--threads", "4", "--once", "--", "true"], true),
+            (&["true"], false),
+            (&["--"], false),
+            (&["--threads", "0", "--", "true"], false),
+        ];
+        for (words, makes_sense) in cases {
+            let line = ["treewarden", "work", "run", "p"].iter().chain(words);
+            assert_eq!(Cli::try_parse_from(line).is_ok(), makes_sense, "{words:?}");
         }
     }
 

@@ -29,3 +29,26 @@ pub(crate) const JITTER_S: RangeInclusive<i64> = 0..=86_400;
 
 /// Directories watched at most. The engine takes more; no system has so many watches.
 pub(crate) const WATCHES: RangeInclusive<i64> = 1..=1_000_000_000;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// How long a file must be still before it is handed out, in milliseconds.
+pub(crate) const SETTLE_MS: RangeInclusive<u64> = 0..=DAY_MS;
+
+/// How long a job is held without being renewed, in milliseconds.
+pub(crate) const LEASE_MS: RangeInclusive<u64> = 1_000..=7 * DAY_MS;
+
+/// First and longest wait after a failure, in milliseconds.
+pub(crate) const RETRY_MS: RangeInclusive<u64> = 0..=3_660 * DAY_MS;
+
+/// Failures in a row after which an item is dead.
+pub(crate) const ATTEMPTS: RangeInclusive<i64> = 1..=1_000;
+
+/// Time from a completion until it is to be done anew, in whole seconds.
+pub(crate) const REFRESH_S: RangeInclusive<u64> = 1..=3_660 * DAY_MS / 1_000;
+
+/// Components of a path that make a group.
+pub(crate) const GROUP_DEPTH: RangeInclusive<u32> = 0..=1_000;
+
+/// Commands that `work run` runs at once.
+pub(crate) const WORK_THREADS: RangeInclusive<i64> = 1..=1_024;

@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, progress and messages to standard error. The exit code is 0 when
 //! all is well, 1 after an error, 2 for wrong usage, 3 when the work is done but something was
-//! unreadable, unavailable or held. Nothing about files is decided here: what two surfaces of
+//! unreadable, unavailable, held or failed. Nothing about files is decided here: what two surfaces of
 //! Treewarden need lives in the engine.
 
 mod address;
@@ -20,6 +20,7 @@ mod list;
 mod live;
 mod message;
 mod output;
+mod pipeline;
 mod plan;
 mod progress;
 mod reload;
@@ -27,6 +28,7 @@ mod report;
 mod root;
 mod scan;
 mod signals;
+mod standing;
 mod state;
 mod status;
 mod target;
@@ -34,6 +36,7 @@ mod text;
 mod upkeep;
 mod verify;
 mod watch;
+mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -73,6 +76,8 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Watch(args) => watch::run(&state, args, config, &mut out),
         Command::History { limit } => history::run(&state, *limit, &mut out),
         Command::Status => status::run(&state, &mut out),
+        Command::Pipeline(command) => pipeline::run(&state, command, &mut out),
+        Command::Work(command) => work::run(&state, command, &mut out),
         Command::Verify(args) => verify::run(&state, args, &mut out),
         Command::Compact => upkeep::compact(&state, &mut out),
         Command::Rebuild => upkeep::rebuild(&state, &mut out),

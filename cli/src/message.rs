@@ -71,6 +71,14 @@ pub(crate) enum Message<'a> {
         seq: u64,
         live: LivePart<'a>,
     },
+    /// The answer to SIGUSR1 of `work run`: jobs so far, in hand, and items that wait or will.
+    Working {
+        pipeline: &'a str,
+        done: u64,
+        failed: u64,
+        processing: u64,
+        waiting: u64,
+    },
     Notice {
         message: &'a str,
     },
@@ -106,7 +114,8 @@ impl<'a> Message<'a> {
             | Message::JournalReset { .. }
             | Message::ConfigRefused { .. }
             // Somebody asked for it a moment ago.
-            | Message::Status { .. } => true,
+            | Message::Status { .. }
+            | Message::Working { .. } => true,
             Message::CoverageChanged { reason, .. } => reason.is_some(),
             Message::Watching { .. }
             | Message::FirstScan { .. }
@@ -175,6 +184,13 @@ impl<'a> Message<'a> {
                 lines.extend(live::lines(live));
                 return lines;
             }
+            Message::Working { pipeline, done, failed, processing, waiting } => format!(
+                "{pipeline}: {} done, {} failed, {} in hand, {} waiting",
+                count(*done),
+                count(*failed),
+                count(*processing),
+                count(*waiting)
+            ),
             Message::Notice { message } => (*message).to_owned(),
         }]
     }
@@ -228,6 +244,10 @@ mod tests {
             (Message::Watching { roots: 1, files: 2_000 }, "watching 1 root, 2,000 files"),
             (Message::FirstScan { root: "a", files: 1 }, "a: seen for the first time, 1 file"),
             (Message::Error { root: Some("a"), message: "no" }, "error: a: no"),
+            (
+                Message::Working { pipeline: "p", done: 1_000, failed: 2, processing: 3, waiting: 4 },
+                "p: 1,000 done, 2 failed, 3 in hand, 4 waiting",
+            ),
             (
                 Message::CoverageChanged { root: "a", coverage: "mixed", reason: Some("no watches left") },
                 "a: coverage is mixed now: no watches left",

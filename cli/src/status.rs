@@ -1,11 +1,11 @@
-//! `treewarden status`: the state file and its roots at a glance.
+//! `treewarden status`: the state file, its roots and its pipelines at a glance.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use treewarden::{Durability, Status};
+use treewarden::{Durability, RootInfo, Status};
 
 use crate::address::os_bytes;
 use crate::failure::{Failure, Outcome};
@@ -13,6 +13,7 @@ use crate::json::{self, RootLine, hash_name};
 use crate::live::{self, LivePart};
 use crate::output::Out;
 use crate::root;
+use crate::standing::{PipelineLine, Standing};
 use crate::state::StateFile;
 use crate::text::{self, count, counted, printable, size};
 
@@ -32,6 +33,7 @@ struct StatusLine<'a> {
     durability: &'static str,
     cursors: BTreeMap<&'a str, u64>,
     roots: Vec<RootLine<'a>>,
+    pipelines: Vec<PipelineLine<'a>>,
     /// Only where this process watches.
     #[serde(skip_serializing_if = "Option::is_none")]
     live: Option<LivePart<'a>>,
@@ -39,18 +41,20 @@ struct StatusLine<'a> {
     path_b64: Option<String>,
 }
 
-/// What a root is doing badly is told, but the exit code is 0: the status itself is complete.
+/// What a root or a pipeline is doing badly is told, but the exit code is 0: the status itself is complete.
 pub(crate) fn run(state: &StateFile, out: &mut Out) -> Result<Outcome, Failure> {
-    let status = state.open_to_read()?.status()?;
+    let warden = state.open_to_read()?;
+    let status = warden.status()?;
+    let pipelines = Standing::all(&warden)?;
     if out.json {
-        print_json(&status, out)?;
+        print_json(&status, &pipelines, out)?;
     } else {
-        print(&status, out)?;
+        print(&status, &pipelines, out)?;
     }
     Ok(Outcome::Complete)
 }
 
-fn print_json(status: &Status, out: &mut Out) -> io::Result<()> {
+fn print_json(status: &Status, pipelines: &[Standing], out: &mut Out) -> io::Result<()> {
     let (path, path_b64) = json::path(os_bytes(status.path.as_os_str()));
     out.object(&StatusLine {
         path,
@@ -67,12 +71,13 @@ fn print_json(status: &Status, out: &mut Out) -> io::Result<()> {
         durability: durability(status.durability),
         cursors: status.cursors.iter().map(|(name, seq)| (name.as_str(), *seq)).collect(),
         roots: status.roots.iter().map(RootLine::new).collect(),
+        pipelines: pipelines.iter().map(PipelineLine::new).collect(),
         live: status.live.as_ref().map(LivePart::new),
         path_b64,
     })
 }
 
-fn print(status: &Status, out: &mut Out) -> io::Result<()> {
+fn print(status: &Status, pipelines: &[Standing], out: &mut Out) -> io::Result<()> {
     let totals = &status.totals;
     writeln!(out, "{}", text::path(&status.path))?;
     let mut lines = vec![
@@ -102,12 +107,28 @@ fn print(status: &Status, out: &mut Out) -> io::Result<()> {
         lines.push(("cursor", format!("{} at {seq}", printable(name))));
     }
     out.sheet(&lines)?;
-    if status.roots.is_empty() {
+    print_roots(&status.roots, out)?;
+    if !pipelines.is_empty() {
+        writeln!(out, "\npipelines")?;
+        let rows: Vec<Vec<String>> = pipelines.iter().map(Standing::row).collect();
+        out.table(2, &[], &rows)?;
+    }
+    if let Some(live) = &status.live {
+        writeln!(out)?;
+        for line in live::lines(&LivePart::new(live)) {
+            writeln!(out, "{}", printable(&line))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_roots(roots: &[RootInfo], out: &mut Out) -> io::Result<()> {
+    if roots.is_empty() {
         return writeln!(out, "\nno roots yet: `treewarden scan DIR` makes one of DIR");
     }
     writeln!(out, "\nroots")?;
-    let mut rows = root::rows(&status.roots);
-    for (row, root) in rows.iter_mut().zip(&status.roots) {
+    let mut rows = root::rows(roots);
+    for (row, root) in rows.iter_mut().zip(roots) {
         row.push(format!(
             "({}, compare {}, hash {})",
             printable(&root.fs_type),
@@ -116,15 +137,9 @@ fn print(status: &Status, out: &mut Out) -> io::Result<()> {
         ));
     }
     out.table(2, &[2, 3], &rows)?;
-    for root in &status.roots {
+    for root in roots {
         if let Some(trouble) = root::trouble(root) {
             writeln!(out, "  {}: {trouble}", printable(&root.name))?;
-        }
-    }
-    if let Some(live) = &status.live {
-        writeln!(out)?;
-        for line in live::lines(&LivePart::new(live)) {
-            writeln!(out, "{}", printable(&line))?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::job::{Job, Outcome};
 use super::lifecycle::{NEVER_NS, Verdict, WorkState};
 use super::limiter::RateLimiter;
 use super::pipeline::{WorkExplanation, ns_of_ms, shown};
-use super::queue::{Handle, Held};
+use super::queue::{Behind, Handle, Held, Writing};
 use super::record::{ItemKey, Record, damaged};
 use super::shared::{Shared, State};
 
@@ -24,13 +24,18 @@ impl Shared {
         {
             let mut state = self.state()?;
             for (job, outcome) in ends {
-                match state.queue.settle(job.handle, job.held.token) {
-                    Some(held) => {
-                        settling.push((job, outcome, held));
-                        answers.push(Ok(()));
+                let held = loop {
+                    match state.queue.settle(job.handle, job.held.token, Writing::End) {
+                        Behind::Held(held) => break Some(held),
+                        Behind::Lost => break None,
+                        // For the time of one commit.
+                        Behind::Busy => {
+                            state = self.renewed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        }
                     }
-                    None => answers.push(Err(lease_lost())),
-                }
+                };
+                answers.push(if held.is_some() { Ok(()) } else { Err(lease_lost()) });
+                settling.extend(held.map(|held| (job, outcome, held)));
             }
         }
         if settling.is_empty() {
@@ -59,21 +64,23 @@ impl Shared {
 
     /// Renews a lease; when it runs out from now on.
     pub(super) fn renew(&self, handle: Handle, key: &ItemKey, held: &Held) -> Result<i64> {
-        self.settle(handle, held.token)?;
+        // It is being renewed already, or about to end: either way there is nothing to write.
+        match self.state()?.queue.settle(handle, held.token, Writing::Renewal) {
+            Behind::Held(_) => {}
+            Behind::Busy => return Ok(held.expires_ns),
+            Behind::Lost => return Err(lease_lost()),
+        }
         let expires_ns = self.now_ns().saturating_add(self.lease_ns());
         let row = self.lease_row(held, expires_ns);
         let written = self.write(vec![self.row(WorkTable::Leases, key, Some(row))]);
         let mut state = self.lock();
         match written {
-            Ok(()) => {
-                state.queue.extended(handle, held.token, expires_ns);
-                Ok(expires_ns)
-            }
-            Err(error) => {
-                state.queue.unsettled(handle, held.token);
-                Err(error)
-            }
+            Ok(()) => state.queue.extended(handle, held.token, expires_ns),
+            Err(_) => state.queue.unsettled(handle, held.token),
         }
+        drop(state);
+        self.renewed.notify_all();
+        written.map(|()| expires_ns)
     }
 
     /// Wakes workers without sending anybody else home.

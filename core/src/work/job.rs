@@ -122,11 +122,12 @@ impl Job {
         let Claimed { handle, key, address, state, priority, record, held, pipeline_version, .. } = claimed;
         let (root, below) = path::split_root(&address);
         let snapshot = shared.engine.snapshot();
-        let base = snapshot.root_view(root).map(|view| view.record.path.clone()).unwrap_or_default();
+        // Of a root that was removed there is nothing on this disk.
+        let base = snapshot.root_view(root).map(|view| view.record.path.clone());
         let reference_ns = snapshot.get(&address).map(|entry| entry.mtime_ns());
         let attrs = record.attrs.clone();
         Self {
-            fs_path: base.join(crate::sys::as_path(below)),
+            fs_path: base.map(|base| base.join(crate::sys::as_path(below))).unwrap_or_default(),
             shared: Arc::clone(shared),
             handle,
             key,
@@ -156,7 +157,7 @@ impl Job {
         self.record.done.as_ref().map(|_| self.record.path.as_slice())
     }
 
-    /// Returns where the file lies on this disk.
+    /// Returns where the file lies on this disk; empty when its root was removed.
     #[must_use]
     pub fn fs_path(&self) -> &std::path::Path {
         &self.fs_path
@@ -288,7 +289,7 @@ impl Job {
             error: cut_error(&failed.error).to_owned(),
         };
         // As it was, attributes too: those change with a completion only.
-        let mut record = self.record.clone();
+        let mut record = Record { crashes: 0, ..self.record.clone() };
         record.failure = Some(failure);
         self.end(Outcome { record: Some(record), is_done: true, counts: false })
     }
@@ -300,7 +301,7 @@ impl Job {
     /// `LeaseLost`, and then nothing was recorded.
     pub fn snooze(self, wait: Duration) -> Result<()> {
         let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
-        let mut record = self.record.clone();
+        let mut record = Record { crashes: 0, ..self.record.clone() };
         record.not_before_ns = self.shared.now_ns().saturating_add(wait_ns).max(1);
         self.end(Outcome { record: Some(record), is_done: true, counts: false })
     }
@@ -312,7 +313,7 @@ impl Job {
     /// `LeaseLost`, and then nothing was recorded.
     pub fn release(self) -> Result<()> {
         let bare = Record { path: self.record.path.clone(), ..Record::default() };
-        let kept = Some(self.record.clone()).filter(|record| *record != bare);
+        let kept = Some(Record { crashes: 0, ..self.record.clone() }).filter(|record| *record != bare);
         self.end(Outcome { record: kept, is_done: false, counts: false })
     }
 
@@ -343,7 +344,7 @@ impl Job {
         Ok(Outcome { record: Some(record), is_done: true, counts: true })
     }
 
-    fn end(mut self, outcome: Outcome) -> Result<()> {
+    pub(super) fn end(mut self, outcome: Outcome) -> Result<()> {
         self.answered();
         let shared = Arc::clone(&self.shared);
         let mut results = shared.end_jobs(&[(self, outcome)])?;

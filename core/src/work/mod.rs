@@ -106,7 +106,9 @@ impl Work {
         match open.get(name) {
             Some(shared) => {
                 // A function may be another one under the same name.
-                shared.change(options)?;
+                if !is_same || matches!(options.group, Group::By(_)) {
+                    shared.change(options)?;
+                }
                 Ok(Arc::clone(shared))
             }
             None => self.start(&mut open, id, name, options.clone()),

@@ -237,10 +237,11 @@ impl Pipeline {
         is_over: &dyn Fn() -> bool,
     ) -> Result<Vec<Job>> {
         loop {
+            // Read first: what comes after this is not slept through.
+            let (seq, news) = (self.shared.engine.load().seq(), self.shared.news());
             if is_over() {
                 return Ok(Vec::new());
             }
-            let (seq, news) = (self.shared.engine.load().seq(), self.shared.news());
             let (is_due, next_ns) = self.shared.due()?;
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if is_due {
@@ -333,6 +334,11 @@ impl Pipeline {
     pub fn complete_many(&self, jobs: Vec<Job>) -> Result<Vec<Result<()>>> {
         let mut ends: Vec<(Job, Outcome)> = Vec::with_capacity(jobs.len());
         for job in jobs {
+            if !Arc::ptr_eq(&job.shared, &self.shared) {
+                let shown = escape(job.path());
+                return Err(Error::invalid(format!("the job of `{shown}` is one of another pipeline"))
+                    .with_path(job.path()));
+            }
             let outcome = job.completed(&Completion::new())?;
             ends.push((job, outcome));
         }

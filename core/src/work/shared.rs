@@ -5,7 +5,7 @@
 //! until what is under way has been told.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::commit::{Engine, Task, WorkTask};
@@ -18,7 +18,7 @@ use crate::store::{Rows, WorkTable, WorkWrite};
 
 use super::limiter::{Keeper, RateLimiter, Saved};
 use super::options::PipelineOptions;
-use super::queue::{Finished, Handle, Held, Queue, Run};
+use super::queue::{Finished, Held, Queue, Run};
 use super::record::{ItemKey, Lease, Record, damaged};
 
 /// Completions of the last minutes, for the throughput.
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(super) id: u32,
     pub(super) name: String,
     pub(super) state: Mutex<State>,
+    /// Who ends a lease waits here while it is being renewed.
+    pub(super) renewed: Condvar,
     /// Read by those who end a lease, written by those who change items that they do not hold.
     pub(super) order: RwLock<()>,
     tokens: AtomicU64,
@@ -109,6 +111,7 @@ impl Shared {
             session,
             id,
             name: name.to_owned(),
+            renewed: Condvar::new(),
             state: Mutex::new(State { queue, options, limiter, is_broken: true }),
             order: RwLock::new(()),
             tokens: AtomicU64::new(0),
@@ -162,8 +165,8 @@ impl Shared {
         let has_other_rate = self.lock().options.rate != options.rate;
         if has_other_rate {
             // Saved on the way out, read by the next one; nobody waits for that behind the lock.
-            let before = self.lock().limiter.take();
-            if let Some(before) = before {
+            // It stays until there is another one: closed, it grants nothing.
+            if let Some(before) = self.limiter() {
                 before.close();
             }
             let next = limiter(&self.engine, self.id, &options)?;
@@ -272,7 +275,7 @@ impl Shared {
     /// A token that has never been given out.
     pub(super) fn next_token(&self) -> u64 {
         let number = self.tokens.fetch_add(1, Ordering::Relaxed);
-        crate::hash::checksum(self.session, &number.to_le_bytes()).max(1)
+        crate::hash::checksum(self.session ^ u64::from(self.id).rotate_left(32), &number.to_le_bytes()).max(1)
     }
 
     pub(super) fn row(&self, table: WorkTable, key: &ItemKey, row: Option<Vec<u8>>) -> WorkWrite {
@@ -289,12 +292,6 @@ impl Shared {
             holder: held.holder.to_string(),
         }
         .encode()
-    }
-
-    /// The lease behind a token, which is about to be ended or renewed.
-    pub(super) fn settle(&self, handle: Handle, token: u64) -> Result<Held> {
-        let mut state = self.state()?;
-        state.queue.settle(handle, token).ok_or_else(super::ends::lease_lost)
     }
 
     /// How often there was news, to be asked for before looking for work.

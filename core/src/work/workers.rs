@@ -30,6 +30,7 @@ pub struct Workers {
     pipeline: Pipeline,
     team: Arc<Team>,
     threads: Vec<JoinHandle<()>>,
+    renewer: Option<JoinHandle<()>>,
 }
 
 /// What the threads of one loop share.
@@ -91,14 +92,15 @@ impl Pipeline {
             return Err(Error::invalid(format!("{threads} threads cannot work on a pipeline"))
                 .with_hint(format!("1 to {THREADS_MAX}")));
         }
-        let mut workers = Workers { pipeline: self.clone(), team: Arc::default(), threads: Vec::new() };
+        let team: Arc<Team> = Arc::default();
+        let (pipeline, its) = (self.clone(), Arc::clone(&team));
+        let renewer = Some(spawn("tw-renew".to_owned(), move || renew(&pipeline, &its))?);
+        let mut workers = Workers { pipeline: self.clone(), team, threads: Vec::new(), renewer };
         let work = Arc::new(work);
         for n in 0..threads {
             let (pipeline, team, work) = (self.clone(), Arc::clone(&workers.team), Arc::clone(&work));
             workers.threads.push(spawn(format!("tw-work-{n}"), move || run(&pipeline, &team, &*work))?);
         }
-        let (pipeline, team) = (self.clone(), Arc::clone(&workers.team));
-        workers.threads.push(spawn("tw-renew".to_owned(), move || renew(&pipeline, &team))?);
         Ok(workers)
     }
 }
@@ -129,14 +131,13 @@ impl Workers {
 
     fn end(&mut self) {
         self.team.stop.store(true, Ordering::Release);
-        let renewer = self.threads.pop();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             // Again and again: a thread may just be on its way into the wait.
             self.pipeline.shared().wake_workers();
             self.team.wake.notify_all();
             std::thread::sleep(Duration::from_millis(1));
         }
-        for thread in self.threads.drain(..).chain(renewer) {
+        for thread in self.threads.drain(..).chain(self.renewer.take()) {
             self.team.wake.notify_all();
             let _ = thread.join();
         }
@@ -182,7 +183,11 @@ where
     team.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
     let path = job.path().to_vec();
     let (ended, counter) = match result {
-        Ok(Ok(completion)) => (job.complete_with(&completion), &team.done),
+        Ok(Ok(completion)) => match job.completed(&completion) {
+            Ok(outcome) => (job.end(outcome), &team.done),
+            // What it wants to have stored cannot be: another try may want less.
+            Err(error) => (job.fail(&Failed::transient(error.message())), &team.failed),
+        },
         Ok(Err(failed)) => (job.fail(&failed), &team.failed),
         Err(payload) => (job.fail(&Failed::transient(panicked(payload.as_ref()))), &team.failed),
     };

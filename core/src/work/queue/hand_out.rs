@@ -10,7 +10,7 @@ use crate::store::Rows;
 use crate::work::lifecycle::{Priority, Verdict, WorkState, effective, judge};
 use crate::work::record::{Failure, ItemKey, Record, Version};
 
-use super::item::{Handle, Held, Item, Place};
+use super::item::{Behind, Handle, Held, Item, Place, Writing};
 use super::{Belongs, Known, Queue, Run};
 
 /// An item that has been handed out.
@@ -100,9 +100,15 @@ impl Queue {
             if crashes_max > 0 && record.crashes >= crashes_max {
                 self.put(handle, item);
                 record.failure = Some(self.crashed(version, record.crashes, now_ns));
+                // Whatever brings it back to life begins anew.
+                record.crashes = 0;
+                self.note_record(&key);
                 self.place_again(handle, &record, now_ns);
                 handed.buried.push((key, record));
                 continue;
+            }
+            if has_lapsed {
+                self.note_record(&key);
             }
             let failed_before = record.failure.as_ref().filter(|_| item.verdict.state == WorkState::Error);
             let held = Held {
@@ -111,7 +117,7 @@ impl Queue {
                 version,
                 attempt: failed_before.map_or(0, |failure| failure.attempts).saturating_add(1),
                 holder: Arc::clone(terms.holder),
-                settling: false,
+                writing: Writing::Nothing,
                 rerun: false,
             };
             item.queued = None;
@@ -172,8 +178,10 @@ impl Queue {
             }
             self.later.pop();
             if let Some(item) = self.items.get(&handle) {
-                let in_force =
-                    item.held.as_ref().is_some_and(|held| held.settling || held.expires_ns > now_ns);
+                let in_force = item
+                    .held
+                    .as_ref()
+                    .is_some_and(|held| held.writing != Writing::Nothing || held.expires_ns > now_ns);
                 if in_force || item.queued.is_some() {
                     continue;
                 }
@@ -293,22 +301,25 @@ impl Queue {
         }
     }
 
-    /// The lease of an item, if it is this one and nobody is settling it. It does not run out before
-    /// [`Queue::settled`] or [`Queue::unsettled`].
-    pub(in crate::work) fn settle(&mut self, handle: Handle, token: u64) -> Option<Held> {
-        let held = self.items.get_mut(&handle)?.held.as_mut()?;
-        if held.token != token || held.settling {
-            return None;
+    /// The lease of an item, if it is this one, for what is about to be written of it. It does not run out
+    /// before [`Queue::settled`], [`Queue::extended`] or [`Queue::unsettled`].
+    pub(in crate::work) fn settle(&mut self, handle: Handle, token: u64, writing: Writing) -> Behind {
+        let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
+        match held.filter(|held| held.token == token) {
+            Some(held) if held.writing == Writing::Nothing => {
+                held.writing = writing;
+                Behind::Held((**held).clone())
+            }
+            Some(held) if held.writing == Writing::Renewal => Behind::Busy,
+            _ => Behind::Lost,
         }
-        held.settling = true;
-        Some((**held).clone())
     }
 
     /// What came of it was not written: the lease is as before.
     pub(in crate::work) fn unsettled(&mut self, handle: Handle, token: u64) {
         let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
         if let Some(held) = held.filter(|held| held.token == token) {
-            held.settling = false;
+            held.writing = Writing::Nothing;
             self.later.push(Reverse((held.expires_ns, handle)));
         }
     }
@@ -317,7 +328,7 @@ impl Queue {
     pub(in crate::work) fn extended(&mut self, handle: Handle, token: u64, expires_ns: i64) {
         let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
         if let Some(held) = held.filter(|held| held.token == token) {
-            held.settling = false;
+            held.writing = Writing::Nothing;
             held.expires_ns = expires_ns;
             self.later.push(Reverse((expires_ns, handle)));
         }

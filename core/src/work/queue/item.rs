@@ -44,10 +44,30 @@ pub(in crate::work) struct Held {
     pub(in crate::work) version: Option<Version>,
     pub(in crate::work) attempt: u32,
     pub(in crate::work) holder: Arc<str>,
-    /// What came of it is being written: it does not run out meanwhile.
-    pub(in crate::work) settling: bool,
+    /// What is being written of it: it does not run out meanwhile.
+    pub(in crate::work) writing: Writing,
     /// It was asked for once more after it had been handed out.
     pub(in crate::work) rerun: bool,
+}
+
+/// What is being written of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::work) enum Writing {
+    Nothing,
+    /// That it runs for longer.
+    Renewal,
+    /// That it has ended.
+    End,
+}
+
+/// The lease behind a token.
+pub(in crate::work) enum Behind {
+    /// In force, and held for what is about to be written.
+    Held(Held),
+    /// It is being renewed at this moment.
+    Busy,
+    /// It has ended, or never was.
+    Lost,
 }
 
 #[derive(Debug)]

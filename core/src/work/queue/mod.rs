@@ -24,7 +24,7 @@ use super::options::{Matcher, PipelineOptions};
 use super::record::{Digest, ItemKey, Record, Request, Version, damaged};
 
 pub(super) use hand_out::{Asked, Below, Claimed, Handed, Terms};
-pub(super) use item::{Handle, Held, Item, Place, Tally};
+pub(super) use item::{Behind, Handle, Held, Item, Place, Tally, Writing};
 pub(super) use run::{Finished, Run};
 
 /// Classes of priority.
@@ -225,6 +225,10 @@ impl Queue {
     /// Takes over a lease in force from another queue of this pipeline.
     pub(super) fn hold(&mut self, handle: Handle, before: Item) {
         let Some(held) = before.held else { return };
+        if let Place::Group(group) = &before.place {
+            // So that it is known again by its number.
+            self.members(group);
+        }
         let mut item = match self.take(handle) {
             Some(item) => item,
             None => Item { place: before.place, ..Item::unseen(before.since_ns) },
