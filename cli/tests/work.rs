@@ -200,8 +200,8 @@ fn many_threads_do_each_job_once() {
 
 #[test]
 fn a_command_that_takes_longer_than_a_lease_keeps_it() {
-    let world = world_with(&["a"], &["--lease-ms", "1000"]);
-    let words = ["--threads", "2", "--once", "--", "sh", "-c", "echo begun; exec sleep 2.5"];
+    let world = world_with(&["a"], &["--lease-ms", "3000"]);
+    let words = ["--threads", "2", "--once", "--", "sh", "-c", "echo begun; exec sleep 4"];
     let run = working(&world, &words).output().unwrap();
     assert_eq!((run.status.code(), out(&run).as_str()), (Some(0), "begun\n"), "{}", err(&run));
     assert!(err(&run).contains("1 done, 0 failed"), "{}", err(&run));

@@ -4,15 +4,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::WorkTable;
+use crate::store::{WorkTable, WorkWrite};
 
 use super::again::Retry;
 use super::job::{Job, Outcome};
 use super::lifecycle::{NEVER_NS, Verdict, WorkState};
 use super::limiter::RateLimiter;
 use super::pipeline::{WorkExplanation, ns_of_ms, shown};
-use super::queue::{Behind, Handle, Held, Writing};
-use super::record::{ItemKey, Record, damaged};
+use super::queue::{Handle, Held};
+use super::record::{Record, damaged};
 use super::shared::{Shared, State};
 
 impl Shared {
@@ -24,16 +24,8 @@ impl Shared {
         {
             let mut state = self.state()?;
             for (job, outcome) in ends {
-                let held = loop {
-                    match state.queue.settle(job.handle, job.held.token, Writing::End) {
-                        Behind::Held(held) => break Some(held),
-                        Behind::Lost => break None,
-                        // For the time of one commit.
-                        Behind::Busy => {
-                            state = self.renewed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                        }
-                    }
-                };
+                let is_ours = std::ptr::eq(&raw const *job.shared, self);
+                let held = is_ours.then(|| state.queue.settle(job.handle, job.held.token)).flatten();
                 answers.push(if held.is_some() { Ok(()) } else { Err(lease_lost()) });
                 settling.extend(held.map(|held| (job, outcome, held)));
             }
@@ -41,8 +33,18 @@ impl Shared {
         if settling.is_empty() {
             return Ok(answers);
         }
-        let writes = settling.iter().flat_map(|(job, outcome, held)| outcome.writes(job, held)).collect();
+        let mut writes: Vec<WorkWrite> = Vec::with_capacity(settling.len() + 1);
+        for (job, outcome, held) in &settling {
+            outcome.writes(job, held, &mut writes);
+        }
+        let over = self.end_claims(&settling, &mut writes);
         if let Err(error) = self.write(writes) {
+            let mut claims = self.claims();
+            claims.put_back(over);
+            for (job, _, held) in &settling {
+                claims.resume(held.claim, job.key.clone(), held.token);
+            }
+            drop(claims);
             let mut state = self.lock();
             for (job, _, held) in &settling {
                 state.queue.unsettled(job.handle, held.token);
@@ -62,25 +64,31 @@ impl Shared {
         Ok(answers)
     }
 
-    /// Renews a lease; when it runs out from now on.
-    pub(super) fn renew(&self, handle: Handle, key: &ItemKey, held: &Held) -> Result<i64> {
-        // It is being renewed already, or about to end: either way there is nothing to write.
-        match self.state()?.queue.settle(handle, held.token, Writing::Renewal) {
-            Behind::Held(_) => {}
-            Behind::Busy => return Ok(held.expires_ns),
-            Behind::Lost => return Err(lease_lost()),
+    /// These jobs are in nobody's hands any more: what that writes. Claims whose rows go with it.
+    fn end_claims(&self, settling: &[(&Job, &Outcome, Held)], writes: &mut Vec<WorkWrite>) -> Vec<u64> {
+        let mut claims = self.claims();
+        for (_, _, held) in settling {
+            claims.end(held.claim, held.token);
         }
+        // Without a record that shows the token the row must not name the job.
+        let unnamed = settling.iter().filter(|(_, outcome, _)| outcome.record.is_none());
+        let mut rewritten: Vec<u64> = unnamed.map(|(_, _, held)| held.claim).collect();
+        rewritten.dedup();
+        for number in rewritten {
+            if let Some(items) = claims.in_hand(number) {
+                writes.push(self.claim_row(number, Some(items)));
+            }
+        }
+        let over = claims.take_over();
+        writes.extend(over.iter().map(|number| self.claim_row(*number, None)));
+        over
+    }
+
+    /// Renews a lease; when it runs out from now on. Nothing is written: after the end of this process
+    /// every lease is void.
+    pub(super) fn renew(&self, handle: Handle, token: u64) -> Result<i64> {
         let expires_ns = self.now_ns().saturating_add(self.lease_ns());
-        let row = self.lease_row(held, expires_ns);
-        let written = self.write(vec![self.row(WorkTable::Leases, key, Some(row))]);
-        let mut state = self.lock();
-        match written {
-            Ok(()) => state.queue.extended(handle, held.token, expires_ns),
-            Err(_) => state.queue.unsettled(handle, held.token),
-        }
-        drop(state);
-        self.renewed.notify_all();
-        written.map(|()| expires_ns)
+        if self.state()?.queue.extend(handle, token, expires_ns) { Ok(expires_ns) } else { Err(lease_lost()) }
     }
 
     /// Wakes workers without sending anybody else home.

@@ -231,13 +231,13 @@ impl Job {
         }
     }
 
-    /// Renews the lease for as long as the pipeline gives them; durable on return.
+    /// Renews the lease for as long as the pipeline gives them, from now.
     ///
     /// # Errors
     ///
     /// `LeaseLost` when it has run out and the job was handed out again.
     pub fn renew(&mut self) -> Result<()> {
-        self.held.expires_ns = self.shared.renew(self.handle, &self.key, &self.held)?;
+        self.held.expires_ns = self.shared.renew(self.handle, self.held.token)?;
         Ok(())
     }
 
@@ -364,16 +364,13 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// The rows that end a lease with this outcome.
-    pub(super) fn writes(&self, job: &Job, held: &Held) -> Vec<WorkWrite> {
+    pub(super) fn writes(&self, job: &Job, held: &Held, writes: &mut Vec<WorkWrite>) {
         let shared = &job.shared;
-        let record = self.record.as_ref().map(Record::encode);
-        let mut writes = vec![
-            shared.row(WorkTable::Records, &job.key, record),
-            shared.row(WorkTable::Leases, &job.key, None),
-        ];
-        if self.is_done && !held.rerun {
+        let stamped = |record: &Record| Record { token: held.token, ..record.clone() }.encode();
+        let record = self.record.as_ref().map(stamped);
+        writes.push(shared.row(WorkTable::Records, &job.key, record));
+        if self.is_done && held.requested && !held.rerun {
             writes.push(shared.row(WorkTable::Requests, &job.key, None));
         }
-        writes
     }
 }

@@ -2,6 +2,7 @@
 //! each rule to its place.
 
 mod again;
+mod claims;
 mod ends;
 mod group;
 mod job;
@@ -132,6 +133,7 @@ impl Work {
         let mut open = self.lock();
         let found = self.stored()?.into_iter().find(|(_, found, _)| found == name);
         let Some((id, _, _)) = found else { return Err(unknown(name)) };
+        self.engine.writable()?;
         let shared = open.remove(name);
         if let Some(shared) = &shared {
             shared.end();

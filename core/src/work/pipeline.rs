@@ -278,12 +278,14 @@ impl Pipeline {
         let shared = &self.shared;
         shared.engine.writable()?;
         let holder: Arc<str> = HOLDER.into();
+        let claim = shared.claims().next();
         let (Handed { claimed, buried }, members, limiter) = shared.with_rows(|state, rows| {
             let mut next_token = || shared.next_token();
             let mut terms = Terms {
                 now_ns: shared.now_ns(),
                 lease_ns: ns_of_ms(state.options.lease_ms),
                 holder: &holder,
+                claim,
                 next_token: &mut next_token,
             };
             let handed = state.queue.claim(jobs_max.min(CLAIM_MAX), &mut terms, rows)?;
@@ -299,12 +301,16 @@ impl Pipeline {
             writes.push(shared.row(WorkTable::Records, key, Some(record.encode())));
             writes.push(shared.row(WorkTable::Requests, key, None));
         }
-        for item in &claimed {
-            let row = shared.lease_row(&item.held, item.held.expires_ns);
-            writes.push(shared.row(WorkTable::Leases, &item.key, Some(row)));
-            if item.has_lapsed {
-                writes.push(shared.row(WorkTable::Records, &item.key, Some(item.record.encode())));
-            }
+        writes.extend(
+            claimed
+                .iter()
+                .filter(|item| item.has_lapsed)
+                .map(|item| shared.row(WorkTable::Records, &item.key, Some(item.record.encode()))),
+        );
+        if !claimed.is_empty() {
+            let items: Vec<_> = claimed.iter().map(|item| (item.key.clone(), item.held.token)).collect();
+            writes.push(shared.claim_row(claim, Some(&items)));
+            shared.claims().begin(claim, items);
         }
         if writes.is_empty() {
             return Ok(Vec::new());
@@ -330,15 +336,11 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// What the store says, `TooLarge` for attributes; then nothing of it was recorded.
+    /// What the store says, `TooLarge` for attributes; then nothing of it was recorded. A job of another
+    /// pipeline is none of this one's: `LeaseLost`.
     pub fn complete_many(&self, jobs: Vec<Job>) -> Result<Vec<Result<()>>> {
         let mut ends: Vec<(Job, Outcome)> = Vec::with_capacity(jobs.len());
         for job in jobs {
-            if !Arc::ptr_eq(&job.shared, &self.shared) {
-                let shown = escape(job.path());
-                return Err(Error::invalid(format!("the job of `{shown}` is one of another pipeline"))
-                    .with_path(job.path()));
-            }
             let outcome = job.completed(&Completion::new())?;
             ends.push((job, outcome));
         }
@@ -522,6 +524,7 @@ impl Shared {
         let Ok(mut state) = self.state() else { return };
         for item in claimed {
             state.queue.settled(item.handle, Some(&item.record), false, self.now_ns());
+            self.claims().end(item.held.claim, item.held.token);
         }
     }
 }

@@ -88,40 +88,30 @@ impl Version {
 }
 
 /// The content of a group: a sum over its members that no order changes, so that a member is added and
-/// taken away without a look at the others. A guard against chance, not against an adversary.
+/// taken away without a look at the others. Of a member that has a hash, that alone counts: touching it
+/// changes nothing. A guard against chance, not against an adversary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Digest {
-    facts: u64,
-    /// Sum over the members that have a hash, low and high word.
-    hash: [u64; 2],
+    sum: u64,
     count: u64,
-    hashed: u64,
 }
-
-/// Each sum draws its own digests.
-const SEED_FACTS: u64 = 0;
-const SEEDS_HASH: [u64; 2] = [1, 2];
 
 impl Digest {
     /// Adds a member, `id` being the number of its entry: it stays over moves.
     pub(crate) fn add(&mut self, id: u64, version: &Version) {
-        self.shift(id, version, u64::wrapping_add);
+        self.sum = self.sum.wrapping_add(Self::of(id, version));
         self.count = self.count.saturating_add(1);
-        self.hashed = self.hashed.saturating_add(u64::from(version.hash.is_some()));
     }
 
     /// Takes a member away, with the very version that it was added with.
     pub(crate) fn remove(&mut self, id: u64, version: &Version) {
-        self.shift(id, version, u64::wrapping_sub);
+        self.sum = self.sum.wrapping_sub(Self::of(id, version));
         self.count = self.count.saturating_sub(1);
-        self.hashed = self.hashed.saturating_sub(u64::from(version.hash.is_some()));
     }
 
-    /// Returns what identifies the members and their contents. It has a hash when all of them have one.
+    /// Returns what identifies the members and their contents.
     pub(crate) fn version(&self) -> Version {
-        let all_hashed = self.count > 0 && self.hashed == self.count;
-        let [low, high] = self.hash.map(u128::from);
-        Version { facts: self.facts, hash: all_hashed.then_some((high << 64) | low) }
+        Version { facts: self.sum, hash: None }
     }
 
     /// Returns the number of members. A group without any is not there.
@@ -129,17 +119,13 @@ impl Digest {
         self.count
     }
 
-    fn shift(&mut self, id: u64, version: &Version, apply: fn(u64, u64) -> u64) {
+    fn of(id: u64, version: &Version) -> u64 {
         let mut row = Vec::with_capacity(24);
-        row.put_u64(id);
-        row.put_u64(version.facts);
-        self.facts = apply(self.facts, hash::checksum(SEED_FACTS, &row));
-        let Some(content) = version.hash else { return };
-        row.truncate(8);
-        row.extend_from_slice(&content.to_le_bytes());
-        for (sum, seed) in self.hash.iter_mut().zip(SEEDS_HASH) {
-            *sum = apply(*sum, hash::checksum(seed, &row));
+        match version.hash {
+            Some(hash) => row.extend_from_slice(&hash.to_le_bytes()),
+            None => row.put_u64(version.facts),
         }
+        hash::checksum(id, &row)
     }
 }
 
@@ -157,6 +143,8 @@ pub(crate) struct Record {
     /// The address at the last completion, or, where there was none, the last known one; of a group, its
     /// key.
     pub(crate) path: Vec<u8>,
+    /// Token of the lease that ended with this record; 0 for none.
+    pub(crate) token: u64,
     /// What the consumer stored, at most 65,536 bytes; see [`check_attrs`].
     pub(crate) attrs: BTreeMap<String, Vec<u8>>,
 }
@@ -212,6 +200,7 @@ impl Record {
         row.put_i64(self.not_before_ns);
         row.put_num(u64::from(self.crashes));
         row.put_bytes(&self.path);
+        row.put_u64(self.token);
         row.put_num(self.attrs.len() as u64);
         for (name, value) in &self.attrs {
             row.put_bytes(name.as_bytes());
@@ -236,6 +225,7 @@ impl Record {
         let not_before_ns = take.i64()?;
         let crashes = u32_num(&mut take)?;
         let path = take.bytes()?.to_vec();
+        let token = take.u64()?;
         let mut attrs = BTreeMap::new();
         // Each turn takes bytes or ends: a count that lies reads no more than the row holds.
         for _ in 0..take.num()? {
@@ -245,7 +235,7 @@ impl Record {
             }
         }
         finished(&take)?;
-        Ok(Self { done, failure, not_before_ns, crashes, path, attrs })
+        Ok(Self { done, failure, not_before_ns, crashes, path, token, attrs })
     }
 }
 
@@ -312,56 +302,6 @@ pub(crate) fn check_attrs(attrs: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         return Err(Error::new(ErrorKind::TooLarge, message).with_hint("keep large values in a space"));
     }
     Ok(())
-}
-
-/// A job in somebody's hands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lease {
-    /// The opening of the state file that gave it out, drawn at random.
-    pub(crate) session: u64,
-    /// What the holder shows for it.
-    pub(crate) token: u64,
-    /// Nanoseconds since 1970 UTC.
-    pub(crate) expires_ns: i64,
-    /// The content at the claim; `None` where it was missing.
-    pub(crate) version: Option<Version>,
-    /// 1 for the first try of that content.
-    pub(crate) attempt: u32,
-    /// Who holds it, for people to read.
-    pub(crate) holder: String,
-}
-
-impl Lease {
-    /// Returns the row.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut row = Vec::with_capacity(64 + self.holder.len());
-        row.put_u64(self.session);
-        row.put_u64(self.token);
-        row.put_i64(self.expires_ns);
-        put_version(&mut row, self.version.as_ref());
-        row.put_num(u64::from(self.attempt));
-        row.put_bytes(self.holder.as_bytes());
-        row
-    }
-
-    /// Reads a row.
-    ///
-    /// # Errors
-    ///
-    /// `Malformed` for anything that [`Lease::encode`] does not write.
-    pub(crate) fn decode(row: &[u8]) -> Result<Self, Malformed> {
-        let mut take = Take(row);
-        let lease = Self {
-            session: take.u64()?,
-            token: take.u64()?,
-            expires_ns: take.i64()?,
-            version: take_version(&mut take)?,
-            attempt: u32_num(&mut take)?,
-            holder: take.string()?,
-        };
-        finished(&take)?;
-        Ok(lease)
-    }
 }
 
 /// Somebody asked for an item.
@@ -528,6 +468,7 @@ mod tests {
             not_before_ns: 1 << 60,
             crashes: 129,
             path: b"tv/\xff\n/x".to_vec(),
+            token: u64::MAX - 1,
             attrs: [("etag".to_owned(), b"\0\xff".to_vec()), ("empty".to_owned(), Vec::new())].into(),
         };
         let missing = Failure { version: None, dead: false, error: String::new(), ..failure };
@@ -537,11 +478,6 @@ mod tests {
             Record { failure: Some(missing), ..full.clone() },
             full,
         ]
-    }
-
-    fn lease(version: Option<Version>) -> Lease {
-        let holder = "host:1234".to_owned();
-        Lease { session: u64::MAX, token: 2, expires_ns: -3, version, attempt: 4, holder }
     }
 
     fn keys() -> Vec<ItemKey> {
@@ -570,9 +506,6 @@ mod tests {
     fn rows_are_read_back() {
         for record in records() {
             assert_eq!(Record::decode(&record.encode()), Ok(record));
-        }
-        for lease in [lease(None), lease(Some(PLAIN)), lease(Some(HASHED))] {
-            assert_eq!(Lease::decode(&lease.encode()), Ok(lease));
         }
         for code in 0..5 {
             let priority = Priority::from_code(code).expect("a class");
@@ -608,9 +541,6 @@ mod tests {
             }
             assert_eq!(Record::decode(&record.encode()), Ok(again));
         }
-        if let Ok(lease) = Lease::decode(row) {
-            assert_eq!(Lease::decode(&lease.encode()), Ok(lease));
-        }
         if let Ok(request) = Request::decode(row) {
             assert_eq!(request.encode(), row);
         }
@@ -622,7 +552,6 @@ mod tests {
     #[test]
     fn any_bytes_are_refused_or_read() {
         let mut rows: Vec<Vec<u8>> = records().iter().map(Record::encode).collect();
-        rows.extend([None, Some(PLAIN), Some(HASHED)].map(|version| lease(version).encode()));
         rows.push(Request { priority: Priority::Low, since_ns: 9 }.encode());
         rows.extend(keys().iter().map(|key| key.encode(77)));
         // xorshift64: the same rows in every run.
@@ -672,10 +601,6 @@ mod tests {
             row.push(0);
             assert_eq!(Record::decode(&row), Err(Malformed));
         }
-        let mut row = lease(Some(HASHED)).encode();
-        assert_eq!(Lease::decode(&row[..row.len() - 1]), Err(Malformed));
-        row.push(0);
-        assert_eq!(Lease::decode(&row), Err(Malformed));
         assert_eq!(Request::decode(&[5, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Malformed), "there is no class 5");
         assert_eq!(ItemKey::decode(&[0, 0, 0, 1, 0, 1, 2, 3]), Err(Malformed), "an entry has eight bytes");
         assert_eq!(ItemKey::decode(&[0, 0, 0, 1, 2]), Err(Malformed), "there is no third kind");
@@ -776,10 +701,13 @@ mod tests {
             !hashed.same(&group(&[(1, file(1, 1, Some(6))), (2, file(2, 2, Some(5)))])),
             "contents swapped"
         );
+        // A symlink has no hash; the others have theirs all the same.
         let half = group(&[(1, file(1, 1, Some(5))), (2, b)]);
-        assert_eq!(half.hash, None, "a hash of some says nothing of all");
-        assert!(half.same(&base) && half.same(&hashed), "then the facts decide");
-        assert_eq!(group(&[]).hash, None);
+        assert!(half.same(&group(&[(1, file(1, 9, Some(5))), (2, b)])), "the one with a hash was touched");
+        assert!(
+            !half.same(&group(&[(1, file(1, 1, Some(5))), (2, file(2, 3, None))])),
+            "the other was edited"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! until what is under way has been told.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::commit::{Engine, Task, WorkTask};
@@ -16,10 +16,11 @@ use crate::options::Durability;
 use crate::path::escape;
 use crate::store::{Rows, WorkTable, WorkWrite};
 
+use super::claims::{self, Claims};
 use super::limiter::{Keeper, RateLimiter, Saved};
 use super::options::PipelineOptions;
-use super::queue::{Finished, Held, Queue, Run};
-use super::record::{ItemKey, Lease, Record, damaged};
+use super::queue::{Finished, Queue, Run};
+use super::record::{ItemKey, Record, damaged};
 
 /// Completions of the last minutes, for the throughput.
 const MINUTES: usize = 10;
@@ -31,8 +32,8 @@ pub(crate) struct Shared {
     pub(super) id: u32,
     pub(super) name: String,
     pub(super) state: Mutex<State>,
-    /// Who ends a lease waits here while it is being renewed.
-    pub(super) renewed: Condvar,
+    /// After the state where both are locked.
+    claims: Mutex<Claims>,
     /// Read by those who end a lease, written by those who change items that they do not hold.
     pub(super) order: RwLock<()>,
     tokens: AtomicU64,
@@ -111,7 +112,7 @@ impl Shared {
             session,
             id,
             name: name.to_owned(),
-            renewed: Condvar::new(),
+            claims: Mutex::default(),
             state: Mutex::new(State { queue, options, limiter, is_broken: true }),
             order: RwLock::new(()),
             tokens: AtomicU64::new(0),
@@ -132,29 +133,34 @@ impl Shared {
         if self.engine.store.is_read_only() {
             return Ok(());
         }
-        let mut writes = Vec::new();
+        let (mut writes, mut voided) = (Vec::new(), 0_u64);
         let rows = self.engine.store.rows()?;
         rows.guarded(|rows| {
             rows.work_each(WorkTable::Leases, self.id, |key, row| {
-                if Lease::decode(row).map_err(damaged)?.session == self.session {
+                let (session, items) = claims::decode(row).map_err(damaged)?;
+                if session == self.session {
                     return Ok(());
                 }
-                let found = rows.work_get(WorkTable::Records, key)?;
-                let mut record = match found {
-                    Some(row) => Record::decode(&row).map_err(damaged)?,
-                    None => Record::default(),
-                };
-                record.crashes = record.crashes.saturating_add(1);
                 writes.push(WorkWrite { table: WorkTable::Leases, key: key.to_vec(), row: None });
-                let row = Some(record.encode());
-                writes.push(WorkWrite { table: WorkTable::Records, key: key.to_vec(), row });
+                for (key, token) in items {
+                    let mut record = match rows.work_get(WorkTable::Records, &key)? {
+                        Some(row) => Record::decode(&row).map_err(damaged)?,
+                        None => Record::default(),
+                    };
+                    if record.token != token {
+                        record.crashes = record.crashes.saturating_add(1);
+                        voided += 1;
+                        let row = Some(record.encode());
+                        writes.push(WorkWrite { table: WorkTable::Records, key, row });
+                    }
+                }
                 Ok(())
             })
         })?;
         if writes.is_empty() {
             return Ok(());
         }
-        tracing::info!(pipeline = %self.name, leases = writes.len() / 2, "leases of ended processes are void");
+        tracing::info!(pipeline = %self.name, leases = voided, "leases of ended processes are void");
         self.write(writes)
     }
 
@@ -201,6 +207,10 @@ impl Shared {
             };
             queue.set_run(run);
             rows.guarded(|rows| queue.load(rows, self.now_ns()))?;
+            // They are over whatever comes of this.
+            for (claim, token) in state.queue.take_lapsed() {
+                self.claims().end(claim, token);
+            }
             for (handle, item) in state.queue.take_held() {
                 queue.hold(handle, item);
             }
@@ -250,7 +260,11 @@ impl Shared {
         let result = rows.guarded(|rows| work(&mut state, rows));
         state.is_broken |= result.is_err();
         let runs = state.queue.finished_runs();
+        let lapsed = state.queue.take_lapsed();
         drop(state);
+        for (claim, token) in lapsed {
+            self.claims().end(claim, token);
+        }
         if !self.engine.store.is_read_only() {
             runs.iter().for_each(|run| self.note(run));
         }
@@ -282,16 +296,14 @@ impl Shared {
         WorkWrite { table, key: key.encode(self.id), row }
     }
 
-    pub(super) fn lease_row(&self, held: &Held, expires_ns: i64) -> Vec<u8> {
-        Lease {
-            session: self.session,
-            token: held.token,
-            expires_ns,
-            version: held.version,
-            attempt: held.attempt,
-            holder: held.holder.to_string(),
-        }
-        .encode()
+    /// The row of a claim; `None` once no job of it is in hand.
+    pub(super) fn claim_row(&self, number: u64, items: Option<&[(ItemKey, u64)]>) -> WorkWrite {
+        let row = items.map(|items| claims::encode(self.session, self.id, items));
+        WorkWrite { table: WorkTable::Leases, key: claims::claim_key(self.id, number), row }
+    }
+
+    pub(super) fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often there was news, to be asked for before looking for work.

@@ -14,8 +14,7 @@ use crate::path::escape;
 
 use super::job::{Completion, Failed, Job};
 use super::pipeline::Pipeline;
-use super::queue::{Handle, Held};
-use super::record::ItemKey;
+use super::queue::Handle;
 
 /// Threads of one loop at most.
 const THREADS_MAX: usize = 1_024;
@@ -40,7 +39,7 @@ struct Team {
     done: AtomicU64,
     failed: AtomicU64,
     /// The jobs in hand, for the thread that renews their leases.
-    in_hand: Mutex<HashMap<u64, (Handle, ItemKey, Held)>>,
+    in_hand: Mutex<HashMap<u64, (Handle, i64)>>,
     /// Wakes the thread that renews leases, and threads that rest.
     wake: Condvar,
 }
@@ -178,7 +177,7 @@ where
     team.in_hand
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(token, (job.handle, job.key.clone(), job.held.clone()));
+        .insert(token, (job.handle, job.held.expires_ns));
     let result = catch_unwind(AssertUnwindSafe(|| work(&mut job)));
     team.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
     let path = job.path().to_vec();
@@ -218,21 +217,23 @@ fn renew(pipeline: &Pipeline, team: &Team) {
         }
         let wait = if team.is_over() { Duration::from_millis(10).min(every) } else { every };
         let in_hand = team.wake.wait_timeout(in_hand, wait).unwrap_or_else(PoisonError::into_inner).0;
-        let mut due: Vec<(Handle, ItemKey, Held)> = in_hand.values().cloned().collect();
-        drop(in_hand);
+        let in_hand: Vec<(u64, Handle, i64)> =
+            in_hand.iter().map(|(token, (handle, expires_ns))| (*token, *handle, *expires_ns)).collect();
         let soon_ns = i64::try_from(lease_ns - lease_ns / RENEWALS_PER_LEASE).unwrap_or(i64::MAX);
         let now_ns = pipeline.shared().now_ns();
-        due.retain(|(_, _, held)| held.expires_ns.saturating_sub(now_ns) <= soon_ns);
-        for (handle, key, held) in due {
-            match pipeline.shared().renew(handle, &key, &held) {
+        for (token, handle, expires_ns) in in_hand {
+            if expires_ns.saturating_sub(now_ns) > soon_ns {
+                continue;
+            }
+            match pipeline.shared().renew(handle, token) {
                 Ok(expires_ns) => {
                     let mut in_hand = team.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some((_, _, held)) = in_hand.get_mut(&held.token) {
-                        held.expires_ns = expires_ns;
+                    if let Some((_, expires)) = in_hand.get_mut(&token) {
+                        *expires = expires_ns;
                     }
                 }
-                // Its end says so to the worker.
-                Err(error) => tracing::warn!(%error, "a lease was not renewed"),
+                // It has just ended, or its end says so to the worker.
+                Err(error) => tracing::debug!(%error, "a lease was not renewed"),
             }
         }
     }

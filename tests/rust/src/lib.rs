@@ -17,6 +17,7 @@ pub mod replay;
 mod rng;
 mod talk;
 mod tree;
+pub mod work;
 mod world;
 
 use std::collections::BTreeMap;

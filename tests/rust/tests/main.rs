@@ -16,7 +16,12 @@ mod golden;
 mod live;
 // What nobody tells of heals by itself: emptied and held roots, mounts, shut directories, pauses.
 mod live_heal;
+// What is still to be done about each file: states, claims, leases.
 mod work;
+// Handed out once more: failures, requests, refreshes.
+mod work_again;
+// Groups, options and their changes, restarts, what is refused.
+mod work_pipelines;
 // Random trees and operations against a naive reference.
 mod model;
 // File systems mounted, unmounted and swapped under a root; only where mounting is allowed.

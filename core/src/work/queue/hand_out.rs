@@ -10,7 +10,7 @@ use crate::store::Rows;
 use crate::work::lifecycle::{Priority, Verdict, WorkState, effective, judge};
 use crate::work::record::{Failure, ItemKey, Record, Version};
 
-use super::item::{Behind, Handle, Held, Item, Place, Writing};
+use super::item::{Handle, Held, Item, Place};
 use super::{Belongs, Known, Queue, Run};
 
 /// An item that has been handed out.
@@ -42,6 +42,8 @@ pub(in crate::work) struct Terms<'a> {
     pub(in crate::work) now_ns: i64,
     pub(in crate::work) lease_ns: i64,
     pub(in crate::work) holder: &'a Arc<str>,
+    /// Number of the claim.
+    pub(in crate::work) claim: u64,
     pub(in crate::work) next_token: &'a mut dyn FnMut() -> u64,
 }
 
@@ -117,7 +119,9 @@ impl Queue {
                 version,
                 attempt: failed_before.map_or(0, |failure| failure.attempts).saturating_add(1),
                 holder: Arc::clone(terms.holder),
-                writing: Writing::Nothing,
+                settling: false,
+                claim: terms.claim,
+                requested: item.request.is_some(),
                 rerun: false,
             };
             item.queued = None;
@@ -178,17 +182,17 @@ impl Queue {
             }
             self.later.pop();
             if let Some(item) = self.items.get(&handle) {
-                let in_force = item
-                    .held
-                    .as_ref()
-                    .is_some_and(|held| held.writing != Writing::Nothing || held.expires_ns > now_ns);
+                let in_force =
+                    item.held.as_ref().is_some_and(|held| held.settling || held.expires_ns > now_ns);
                 if in_force || item.queued.is_some() {
                     continue;
                 }
                 if item.held.is_some()
                     && let Some(mut item) = self.take(handle)
                 {
-                    item.held = None;
+                    if let Some(held) = item.held.take() {
+                        self.lapsed.push((held.claim, held.token));
+                    }
                     item.lapsed = item.lapsed.saturating_add(1);
                     self.put(handle, item);
                 }
@@ -263,27 +267,28 @@ impl Queue {
         let record = self.record(rows, &key)?;
         let known = self.known_now(handle, record.as_ref(), now_ns);
         let version = known.as_ref().and_then(|known| known.facts).map(|facts| facts.version);
-        if let Some(known) = known {
-            self.place(handle, known, record.as_ref(), None, now_ns);
+        match known {
+            Some(known) => self.place(handle, known, record.as_ref(), None, now_ns),
+            None => drop(self.take(handle)),
         }
         Ok((record, version))
     }
 
-    /// What the snapshot knows of an item under an address.
-    fn known_at(&mut self, handle: Handle, address: &[u8], now_ns: i64) -> Known {
+    /// What the snapshot knows of an item under an address. `None` for a file that is there and not ours.
+    fn known_at(&mut self, handle: Handle, address: &[u8], now_ns: i64) -> Option<Known> {
         if let Some(group) = self.group_names.get(&handle).map(Arc::clone) {
-            return self.known_group(&group).1;
+            return Some(self.known_group(&group).1);
         }
         let order = self.items.get(&handle).map_or(handle, |item| item.order);
         let snapshot = self.snapshot.clone();
-        let entry = snapshot.get(address).filter(|entry| entry.id() == handle);
-        match entry.filter(|entry| matches!(self.belongs(entry), Belongs::Alone)) {
-            Some(entry) => self.known(&entry, now_ns),
-            None => Known { place: Place::Address(address.into()), facts: None, order },
+        match snapshot.get(address).filter(|entry| entry.id() == handle) {
+            Some(entry) if matches!(self.belongs(&entry), Belongs::Alone) => Some(self.known(&entry, now_ns)),
+            Some(_) => None,
+            None => Some(Known { place: Place::Address(address.into()), facts: None, order }),
         }
     }
 
-    /// What the snapshot knows of an item. `None` for one that nobody has ever heard of.
+    /// What the snapshot knows of an item. `None` for one that is not ours, or that nobody has heard of.
     fn known_now(&mut self, handle: Handle, record: Option<&Record>, now_ns: i64) -> Option<Known> {
         let place = self.items.get(&handle).map(|item| &item.place).or_else(|| self.moved.get(&handle));
         let address = match (place, record) {
@@ -291,7 +296,7 @@ impl Queue {
             (None, Some(record)) => record.path.clone(),
             (None, None) => self.group_names.get(&handle)?.to_vec(),
         };
-        Some(self.known_at(handle, &address, now_ns))
+        self.known_at(handle, &address, now_ns)
     }
 
     fn key_of(&self, handle: Handle) -> ItemKey {
@@ -301,37 +306,38 @@ impl Queue {
         }
     }
 
-    /// The lease of an item, if it is this one, for what is about to be written of it. It does not run out
-    /// before [`Queue::settled`], [`Queue::extended`] or [`Queue::unsettled`].
-    pub(in crate::work) fn settle(&mut self, handle: Handle, token: u64, writing: Writing) -> Behind {
-        let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
-        match held.filter(|held| held.token == token) {
-            Some(held) if held.writing == Writing::Nothing => {
-                held.writing = writing;
-                Behind::Held((**held).clone())
-            }
-            Some(held) if held.writing == Writing::Renewal => Behind::Busy,
-            _ => Behind::Lost,
+    /// The lease of an item, if it is this one and nobody is settling it. It does not run out before
+    /// [`Queue::settled`] or [`Queue::unsettled`].
+    pub(in crate::work) fn settle(&mut self, handle: Handle, token: u64) -> Option<Held> {
+        let held = self.items.get_mut(&handle)?.held.as_mut()?;
+        if held.token != token || held.settling {
+            return None;
         }
+        held.settling = true;
+        Some((**held).clone())
     }
 
     /// What came of it was not written: the lease is as before.
     pub(in crate::work) fn unsettled(&mut self, handle: Handle, token: u64) {
         let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
         if let Some(held) = held.filter(|held| held.token == token) {
-            held.writing = Writing::Nothing;
+            held.settling = false;
             self.later.push(Reverse((held.expires_ns, handle)));
         }
     }
 
-    /// The lease runs for longer.
-    pub(in crate::work) fn extended(&mut self, handle: Handle, token: u64, expires_ns: i64) {
+    /// The lease runs for longer; false when it has ended.
+    pub(in crate::work) fn extend(&mut self, handle: Handle, token: u64, expires_ns: i64) -> bool {
         let held = self.items.get_mut(&handle).and_then(|item| item.held.as_mut());
-        if let Some(held) = held.filter(|held| held.token == token) {
-            held.writing = Writing::Nothing;
-            held.expires_ns = expires_ns;
-            self.later.push(Reverse((expires_ns, handle)));
-        }
+        let Some(held) = held.filter(|held| held.token == token && !held.settling) else { return false };
+        held.expires_ns = expires_ns;
+        self.later.push(Reverse((expires_ns, handle)));
+        true
+    }
+
+    /// Leases that ran out since the last time: claim and token.
+    pub(in crate::work) fn take_lapsed(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.lapsed)
     }
 
     /// The lease has ended, and this is the record now. `is_done`: what was asked for has been done, unless
@@ -355,7 +361,11 @@ impl Queue {
             item.lapsed = 0;
             self.put(handle, item);
         }
-        if let Some(known) = self.known_now(handle, record, now_ns) {
+        let known = self.known_now(handle, record, now_ns);
+        if known.is_none() {
+            self.take(handle);
+        }
+        if let Some(known) = known {
             let wants_refresh = record.is_some_and(|record| record.refresh_at_ns() != 0);
             if wants_refresh
                 && record.is_some_and(|record| record.path != known.place.address(&self.root_names))
@@ -424,18 +434,21 @@ impl Queue {
             let held = self.items.get_mut(handle).and_then(|item| item.held.as_mut());
             if let Some(held) = held {
                 held.rerun = true;
+                held.requested = true;
             }
             let record = self.record(rows, key)?;
-            let known = self.known_at(*handle, address, now_ns);
-            self.place(*handle, known, record.as_ref(), Some(priority), now_ns);
+            if let Some(known) = self.known_at(*handle, address, now_ns) {
+                self.place(*handle, known, record.as_ref(), Some(priority), now_ns);
+            }
         }
         Ok(())
     }
 
     /// Judges an item anew by its record, which has been changed by somebody who holds no lease.
     pub(in crate::work) fn rejudge(&mut self, below: &Below, record: Option<&Record>, now_ns: i64) {
-        let known = self.known_at(below.handle, &below.address, now_ns);
-        self.place(below.handle, known, record, None, now_ns);
+        if let Some(known) = self.known_at(below.handle, &below.address, now_ns) {
+            self.place(below.handle, known, record, None, now_ns);
+        }
     }
 
     /// The state of an item that is known to be one; `Processing` while it is held.
@@ -479,7 +492,7 @@ impl Queue {
         record: Option<&Record>,
         now_ns: i64,
     ) -> Option<(Vec<u8>, Option<Version>, Verdict)> {
-        let known = self.known_at(handle, address, now_ns);
+        let known = self.known_at(handle, address, now_ns)?;
         let verdict = judge(known.facts.as_ref(), record, self.policy, now_ns)?;
         Some((known.place.address(&self.root_names), known.facts.map(|facts| facts.version), verdict))
     }

@@ -44,30 +44,14 @@ pub(in crate::work) struct Held {
     pub(in crate::work) version: Option<Version>,
     pub(in crate::work) attempt: u32,
     pub(in crate::work) holder: Arc<str>,
-    /// What is being written of it: it does not run out meanwhile.
-    pub(in crate::work) writing: Writing,
+    /// What came of it is being written: it does not run out meanwhile.
+    pub(in crate::work) settling: bool,
+    /// The claim that it came with.
+    pub(in crate::work) claim: u64,
+    /// Somebody had asked for it.
+    pub(in crate::work) requested: bool,
     /// It was asked for once more after it had been handed out.
     pub(in crate::work) rerun: bool,
-}
-
-/// What is being written of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::work) enum Writing {
-    Nothing,
-    /// That it runs for longer.
-    Renewal,
-    /// That it has ended.
-    End,
-}
-
-/// The lease behind a token.
-pub(in crate::work) enum Behind {
-    /// In force, and held for what is about to be written.
-    Held(Held),
-    /// It is being renewed at this moment.
-    Busy,
-    /// It has ended, or never was.
-    Lost,
 }
 
 #[derive(Debug)]
@@ -113,6 +97,7 @@ impl Item {
         let Verdict { state, priority, due_ns, dead } = self.verdict;
         match self.request {
             // Who asks for it does not want to hear of waiting.
+            Some(asked) if state == WorkState::Indexed => Some((asked, now_ns)),
             Some(asked) => Some((asked.min(priority), now_ns)),
             None if dead || state == WorkState::Indexed || due_ns == NEVER_NS => None,
             None => Some((priority, due_ns)),

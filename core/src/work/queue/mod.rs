@@ -24,7 +24,7 @@ use super::options::{Matcher, PipelineOptions};
 use super::record::{Digest, ItemKey, Record, Request, Version, damaged};
 
 pub(super) use hand_out::{Asked, Below, Claimed, Handed, Terms};
-pub(super) use item::{Behind, Handle, Held, Item, Place, Tally, Writing};
+pub(super) use item::{Handle, Held, Item, Place, Tally};
 pub(super) use run::{Finished, Run};
 
 /// Classes of priority.
@@ -39,7 +39,7 @@ type Ready = [BinaryHeap<Reverse<(u64, Handle)>>; CLASSES];
 struct Members {
     handle: Handle,
     digest: Digest,
-    /// When one of them changed last, came or went.
+    /// When one of them changed last.
     touched_ns: i64,
     order: u64,
     places: HashMap<u64, Place>,
@@ -81,6 +81,8 @@ pub(super) struct Queue {
     root_names: Vec<String>,
     /// Where an item lies that is indexed under a path that its record does not name.
     moved: HashMap<Handle, Place>,
+    /// Leases that ran out, and that nobody was told of yet: claim and token.
+    lapsed: Vec<(u64, u64)>,
     /// No record is of an entry with a greater id.
     newest_record: u64,
 }
@@ -103,6 +105,7 @@ impl Queue {
             group_names: HashMap::new(),
             root_names: Vec::new(),
             moved: HashMap::new(),
+            lapsed: Vec::new(),
             newest_record: 0,
         })
     }
@@ -277,7 +280,7 @@ impl Queue {
         let was = before.map_or(Belongs::Elsewhere, |entry| self.belongs(entry));
         let is = after.map_or(Belongs::Elsewhere, |entry| self.belongs(entry));
         if let (Belongs::To(group), Some(entry)) = (&was, before) {
-            self.part(group, entry, now_ns);
+            self.part(group, entry);
             touched.insert(Arc::clone(group));
         }
         if let (Belongs::To(group), Some(entry)) = (&is, after) {
@@ -300,7 +303,10 @@ impl Queue {
             }
             // It is there, and not ours any more: its record stays, should it come back.
             (Some(_), _) => {
-                self.take(id);
+                // Whoever works on it ends in peace.
+                if self.items.get(&id).is_none_or(|item| item.held.is_none()) {
+                    self.take(id);
+                }
                 self.moved.remove(&id);
                 return Ok(());
             }
@@ -393,13 +399,11 @@ impl Queue {
         self.tally.present += u64::from(is_first);
     }
 
-    fn part(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>, now_ns: i64) {
+    fn part(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>) {
         let version = self.version_of(entry);
         let members = self.members(group);
         members.digest.remove(entry.id(), &version);
         members.places.remove(&entry.id());
-        // One less is a change, too.
-        members.touched_ns = members.touched_ns.max(now_ns);
         let was_last = members.digest.count() == 0;
         self.tally.present = self.tally.present.saturating_sub(u64::from(was_last));
     }
