@@ -87,10 +87,10 @@ fn add(state: &StateFile, args: &PipelineAddArgs, out: &mut Out) -> Result<Outco
 /// The options with what was given in the place of what was set.
 fn with_flags(mut options: PipelineOptions, args: &PipelineAddArgs) -> PipelineOptions {
     if !args.roots.is_empty() {
-        options = args.roots.iter().fold(options.every_root(), |options, root| options.root(root));
+        options = args.roots.iter().fold(options.every_root(), PipelineOptions::root);
     }
     if !args.globs.is_empty() {
-        options = args.globs.iter().fold(options.every_file(), |options, glob| options.glob(glob));
+        options = args.globs.iter().fold(options.every_file(), PipelineOptions::glob);
     }
     if let Some(group) = &args.group {
         options = options.group(group.clone());

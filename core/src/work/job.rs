@@ -231,6 +231,30 @@ impl Job {
         }
     }
 
+    /// Says that the request that the job was handed out for was refused because there were too many: see
+    /// [`RateLimiter::throttled`]. Put the job off then: [`Failed::put_off`].
+    pub fn throttled(&mut self, retry_after: Option<Duration>) {
+        match (self.permit.take(), &self.limiter) {
+            (Some(permit), _) => permit.throttled(retry_after),
+            (None, Some(limiter)) => limiter.throttled(retry_after),
+            (None, None) => {}
+        }
+    }
+
+    /// Says that nothing is sent for this job: it takes nobody's turn.
+    pub fn sends_nothing(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.unused();
+        }
+    }
+
+    /// Returns true for an item that is gone: what was made of it is to be cleaned up. Also where an
+    /// earlier try of that has failed.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.held.version.is_none()
+    }
+
     /// Renews the lease for as long as the pipeline gives them, from now.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(value_name = "LIB")]
     pub(crate) library: PathBuf,
 
-    /// Base address of the service: http://HOST[:PORT][/PATH]
+    /// Base address of the service: `http://HOST:PORT/PATH`, port and path as far as there are any
     #[arg(long, value_name = "URL")]
     pub(crate) url: String,
 

@@ -91,6 +91,8 @@ fn options(args: &Args) -> PipelineOptions {
         // Seasons are told by the path: an episode that moves to another one changes its show.
         .paths_matter(true)
         .settle_ms(args.settle_ms)
+        // Workers renew it while they are at it.
+        .lease_ms(60_000)
         .rate(args.rate.clone())
         .retry(Retry { base_ms: args.retry_ms, attempts_max: ATTEMPTS_MAX, ..Retry::default() })
         .refresh(Refresh::default_tiers())
@@ -136,7 +138,8 @@ fn is_done(metadata: &Pipeline, patience: Duration) -> treewarden::Result<bool> 
     let next_ns = match status.oldest_due_ms {
         // Due, and begun as soon as the rate allows; or the service has asked for a pause.
         Some(_) => metadata.limiter().and_then(|limiter| limiter.status().paused_until_ns).unwrap_or(now_ns),
-        // Files that settle, retries, what was put off.
+        // Files that settle, retries, what was put off. It may be told too early by the length of a lease, and
+        // never too late.
         None => status.next_due_ns.unwrap_or(i64::MAX),
     };
     let patience_ns = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);

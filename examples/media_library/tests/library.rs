@@ -231,7 +231,10 @@ fn killed_at_any_moment_it_finishes_without_doing_anything_twice() {
         }
     }
     for (killed, items) in &hit_by {
-        assert!(items.len() <= THREADS, "more than was in hand was done again after start {killed}: {items:?}");
+        assert!(
+            items.len() <= THREADS,
+            "more than was in hand was done again after start {killed}: {items:?}"
+        );
     }
 }
 

@@ -214,6 +214,7 @@ fn equal_content_is_no_work_where_hashes_are_kept() {
     world.scan();
     let p = open(&world, &plain());
     finish(&p);
+    #[allow(clippy::type_complexity)]
     let touches: [(&str, &dyn Fn(&Tree) -> &Tree); 4] = [
         ("touched", &|t| t.set_mtime("a", 1_000_000_000_000_000_000)),
         ("written anew", &|t| t.file("a", "same")),

@@ -252,7 +252,8 @@ impl Run {
 
     /// Asks it to end.
     pub(crate) fn terminate(mut self) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status().unwrap();
+        let sent =
+            Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status().unwrap();
         assert!(sent.success());
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.log());

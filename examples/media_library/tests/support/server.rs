@@ -190,7 +190,7 @@ impl State {
         let fault = self.faults.get_mut(target).and_then(VecDeque::pop_front);
         self.served.extend(fault);
         let document = self.document(target);
-        let etag = format!("\"{}-{}\"", id(target), document.len() + id(&document) as usize);
+        let etag = format!("\"{}\"", id(&document));
         let is_known = self.etags && known == Some(&etag);
         let tag = if self.etags { format!("etag: {etag}\r\n") } else { String::new() };
         let (status, bytes) = match fault {
@@ -204,7 +204,9 @@ impl State {
                 (200, whole)
             }
             Some(Fault::Garbage) => (200, answer(200, &tag, "{\"id\": 7, \"of\": ")),
-            Some(Fault::Slow(_)) | None if is_known => (304, format!("HTTP/1.1 304 X\r\n{tag}\r\n").into_bytes()),
+            Some(Fault::Slow(_)) | None if is_known => {
+                (304, format!("HTTP/1.1 304 X\r\n{tag}\r\n").into_bytes())
+            }
             Some(Fault::Slow(_)) | None => (200, answer(200, &tag, &document)),
         };
         let wait_ms = match fault {
