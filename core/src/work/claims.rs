@@ -1,8 +1,8 @@
 //! The claims in force, and their rows: one for each claim, however many jobs it handed out.
 //!
 //! What a row is for is told when its process has ended: which jobs it had in hand. Who holds what, and until
-//! when, is known in memory alone, so a renewal writes nothing. A job that ends leaves its token in the
-//! record of its item, and the row stays until the last job of the claim has ended.
+//! when, is known in memory alone, so a renewal writes nothing. A job that ends leaves the number of its claim in
+//! the record of its item, and the row stays until the last job of the claim has ended.
 
 use std::collections::HashMap;
 
@@ -25,6 +25,11 @@ impl Claims {
         self.open.insert(number, items);
     }
 
+    /// Numbers go on behind this one.
+    pub(super) fn begin_after(&mut self, number: u64) {
+        self.next = self.next.max(number);
+    }
+
     /// A number for a claim.
     pub(super) fn next(&mut self) -> u64 {
         self.next += 1;
@@ -34,7 +39,10 @@ impl Claims {
     /// A job of a claim is in nobody's hands any more.
     pub(super) fn end(&mut self, number: u64, token: u64) {
         let Some(items) = self.open.get_mut(&number) else { return };
-        items.retain(|(_, other)| *other != token);
+        // Mostly the first one.
+        if let Some(at) = items.iter().position(|(_, other)| *other == token) {
+            items.swap_remove(at);
+        }
         if items.is_empty() {
             self.open.remove(&number);
             self.over.push(number);
@@ -66,6 +74,12 @@ impl Claims {
 /// The key of a claim's row: the pipeline, then the claim.
 pub(super) fn claim_key(pipeline: u32, number: u64) -> Vec<u8> {
     [&pipeline.to_be_bytes()[..], &number.to_be_bytes()[..]].concat()
+}
+
+/// The claim of a key.
+pub(super) fn number_of(key: &[u8]) -> Result<u64, Malformed> {
+    let number = key.get(4..).and_then(|number| number.try_into().ok()).ok_or(Malformed)?;
+    Ok(u64::from_be_bytes(number))
 }
 
 /// The row of a claim: the session that made it, and its jobs by the keys of their records, with their

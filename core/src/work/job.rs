@@ -390,7 +390,7 @@ impl Outcome {
     /// The rows that end a lease with this outcome.
     pub(super) fn writes(&self, job: &Job, held: &Held, writes: &mut Vec<WorkWrite>) {
         let shared = &job.shared;
-        let stamped = |record: &Record| Record { token: held.token, ..record.clone() }.encode();
+        let stamped = |record: &Record| Record { claim: held.claim, ..record.clone() }.encode();
         let record = self.record.as_ref().map(stamped);
         writes.push(shared.row(WorkTable::Records, &job.key, record));
         if self.is_done && held.requested && !held.rerun {

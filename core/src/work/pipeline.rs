@@ -222,7 +222,7 @@ impl Pipeline {
     pub fn claim_wait(&self, jobs_max: usize, timeout: Option<Duration>) -> Result<Vec<Job>> {
         let interrupts = self.shared.interrupts();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.claim_by(jobs_max, deadline, &|| self.shared.interrupts() != interrupts)
+        self.claim_by(jobs_max.max(1), deadline, &|| self.shared.interrupts() != interrupts)
     }
 
     /// As [`Pipeline::claim_wait`], until `is_over`; whoever makes it so has to wake the waiting.
@@ -317,6 +317,8 @@ impl Pipeline {
         }
         if let Err(error) = shared.write(writes) {
             shared.give_back(&claimed);
+            // What was to be dead is not.
+            shared.lock().is_broken |= !buried.is_empty();
             return Err(error);
         }
         let mut permits = permits.into_iter();

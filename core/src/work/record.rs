@@ -143,8 +143,8 @@ pub(crate) struct Record {
     /// The address at the last completion, or, where there was none, the last known one; of a group, its
     /// key.
     pub(crate) path: Vec<u8>,
-    /// Token of the lease that ended with this record; 0 for none.
-    pub(crate) token: u64,
+    /// The claim whose lease ended with this record; 0 for none. Later claims have greater numbers.
+    pub(crate) claim: u64,
     /// What the consumer stored, at most 65,536 bytes; see [`check_attrs`].
     pub(crate) attrs: BTreeMap<String, Vec<u8>>,
 }
@@ -200,7 +200,7 @@ impl Record {
         row.put_i64(self.not_before_ns);
         row.put_num(u64::from(self.crashes));
         row.put_bytes(&self.path);
-        row.put_u64(self.token);
+        row.put_num(self.claim);
         row.put_num(self.attrs.len() as u64);
         for (name, value) in &self.attrs {
             row.put_bytes(name.as_bytes());
@@ -225,7 +225,7 @@ impl Record {
         let not_before_ns = take.i64()?;
         let crashes = u32_num(&mut take)?;
         let path = take.bytes()?.to_vec();
-        let token = take.u64()?;
+        let claim = take.num()?;
         let mut attrs = BTreeMap::new();
         // Each turn takes bytes or ends: a count that lies reads no more than the row holds.
         for _ in 0..take.num()? {
@@ -235,7 +235,7 @@ impl Record {
             }
         }
         finished(&take)?;
-        Ok(Self { done, failure, not_before_ns, crashes, path, token, attrs })
+        Ok(Self { done, failure, not_before_ns, crashes, path, claim, attrs })
     }
 }
 
@@ -468,7 +468,7 @@ mod tests {
             not_before_ns: 1 << 60,
             crashes: 129,
             path: b"tv/\xff\n/x".to_vec(),
-            token: u64::MAX - 1,
+            claim: u64::MAX - 1,
             attrs: [("etag".to_owned(), b"\0\xff".to_vec()), ("empty".to_owned(), Vec::new())].into(),
         };
         let missing = Failure { version: None, dead: false, error: String::new(), ..failure };

@@ -57,7 +57,7 @@ pub(super) struct State {
     pub(super) options: Arc<PipelineOptions>,
     pub(super) limiter: Option<RateLimiter>,
     /// Something went wrong half-way: the queue is derived anew before it is used again.
-    is_broken: bool,
+    pub(super) is_broken: bool,
 }
 
 /// How many jobs were completed in each of the last minutes.
@@ -138,16 +138,18 @@ impl Shared {
         rows.guarded(|rows| {
             rows.work_each(WorkTable::Leases, self.id, |key, row| {
                 let (session, items) = claims::decode(row).map_err(damaged)?;
+                let number = claims::number_of(key).map_err(damaged)?;
                 if session == self.session {
                     return Ok(());
                 }
                 writes.push(WorkWrite { table: WorkTable::Leases, key: key.to_vec(), row: None });
-                for (key, token) in items {
+                for (key, _) in items {
                     let mut record = match rows.work_get(WorkTable::Records, &key)? {
                         Some(row) => Record::decode(&row).map_err(damaged)?,
                         None => Record::default(),
                     };
-                    if record.token != token {
+                    // What it was handed out for was answered, or it was handed out again since.
+                    if record.claim < number {
                         record.crashes = record.crashes.saturating_add(1);
                         voided += 1;
                         let row = Some(record.encode());
@@ -206,6 +208,7 @@ impl Shared {
                 None => rows.guarded(|rows| self.run(&state.options, rows))?,
             };
             queue.set_run(run);
+            queue.keep_names_of(&state.queue);
             rows.guarded(|rows| queue.load(rows, self.now_ns()))?;
             // They are over whatever comes of this.
             for (claim, token) in state.queue.take_lapsed() {
@@ -214,6 +217,7 @@ impl Shared {
             for (handle, item) in state.queue.take_held() {
                 queue.hold(handle, item);
             }
+            self.claims().begin_after(queue.newest_claim);
             state.queue = queue;
             state.is_broken = false;
         } else if !state.queue.knows(&snapshot) {
@@ -261,7 +265,11 @@ impl Shared {
         state.is_broken |= result.is_err();
         let runs = state.queue.finished_runs();
         let lapsed = state.queue.take_lapsed();
+        let orphans = state.queue.take_orphans();
         drop(state);
+        if !orphans.is_empty() && !self.engine.store.is_read_only() {
+            self.write(orphans.iter().map(|key| self.row(WorkTable::Requests, key, None)).collect())?;
+        }
         for (claim, token) in lapsed {
             self.claims().end(claim, token);
         }

@@ -20,8 +20,16 @@ mod live_heal;
 mod work;
 // Handed out once more: failures, requests, refreshes.
 mod work_again;
+// A child process killed while it works.
+mod work_crash;
+// Random steps over two pipelines against a naive reference.
+mod work_model;
 // Groups, options and their changes, restarts, what is refused.
 mod work_pipelines;
+// The naive reference of pipelines.
+mod work_reference;
+// Many threads, waiting, workers.
+mod work_threads;
 // Random trees and operations against a naive reference.
 mod model;
 // File systems mounted, unmounted and swapped under a root; only where mounting is allowed.

@@ -1,15 +1,21 @@
 //! When a pipeline hands a file out once more: after a failure, because somebody asks for it, because its
-//! time has come.
+//! time has come, because its worker has died.
 
 use std::time::Duration;
 
 use support::work::{
     HOUR_MS, MINUTE_MS, after, below, complete, expect, finish, ns, one, open, plain, scanned, take,
 };
-use support::{DAY_MS, ROOT, address, now_ns, refused};
+use support::{DAY_MS, ROOT, Tree, World, address, now_ns, refused};
 use treewarden::{
-    Completion, ErrorKind, Failed, Priority, Refresh, RefreshRun, RequestReport, Retry, Schedule, WorkState,
+    Completion, ErrorKind, Failed, Job, Pipeline, Priority, Refresh, RefreshRun, RequestReport, Retry,
+    Schedule, WorkState,
 };
+
+/// Opens the pipeline `p` again, as it is.
+fn again(world: &World) -> Pipeline {
+    world.warden().pipeline("p").unwrap()
+}
 
 // ---------------------------------------------------------------------------------- failures
 
@@ -178,6 +184,29 @@ fn a_request_waits_for_nothing_and_outlives_a_restart() {
     assert_eq!((take(&p).len(), p.status().unwrap().requested), (0, 0), "answered once");
 }
 
+#[test]
+fn what_a_request_leaves_behind_is_the_same_after_a_restart() {
+    let (mut world, _clock) = scanned(|t| {
+        t.file("a", "x").file("new", "x").file("stays", "x");
+    });
+    let p = open(&world, &plain());
+    let merged = RequestReport { merged: 1, ..RequestReport::default() };
+    assert_eq!(p.request("root/new", Priority::Low).unwrap(), merged, "it waits in a better class");
+    p.request("root/a", Priority::Critical).unwrap();
+    let away = Tree::new();
+    world.tree.move_to("a", &away, "a");
+    world.scan();
+    expect("what was never done is forgotten when it goes", &p, &["new new", "stays new"]);
+    away.move_to("a", &world.tree, "a");
+    world.scan();
+    let asked = |p: &Pipeline| -> Vec<Option<Priority>> {
+        ["a", "new", "stays"].iter().map(|name| p.explain(address(name)).unwrap().requested).collect()
+    };
+    let before = asked(&p);
+    world.reopen();
+    assert_eq!(asked(&again(&world)), before);
+}
+
 // ---------------------------------------------------------------------------------- refresh
 
 #[test]
@@ -259,4 +288,100 @@ fn stale_files_wait_for_a_run_and_come_in_batches() {
     }
     clock.advance_ms(2 * HOUR_MS);
     assert_eq!((p.status().unwrap().stale, take(&p).len()), (5, 0), "for the next run");
+}
+
+// ---------------------------------------------------------------------------------- crashes
+
+#[test]
+fn leases_of_a_process_that_has_ended_are_void_and_are_counted_as_crashes() {
+    let (mut world, clock) = scanned(|t| {
+        t.file("a", "x").file("b", "x");
+    });
+    let p = open(&world, &plain().crashes_max(3));
+    one(&p).fail(&Failed::transient("no")).unwrap();
+    clock.advance_ms(MINUTE_MS);
+    for _ in 0..3 {
+        let jobs = take(&again(&world));
+        let mut attempts: Vec<u32> = jobs.iter().map(Job::attempt).collect();
+        attempts.sort_unstable();
+        assert_eq!(attempts, [1, 2], "a crash is no attempt");
+        world.reopen();
+    }
+    let p = again(&world);
+    assert!(take(&p).is_empty());
+    expect("they have killed their workers three times", &p, &["a error dead", "b error dead"]);
+    assert!(p.explain("root/a").unwrap().last_error.is_some());
+    world.reopen();
+    let p = again(&world);
+    expect("and stay dead", &p, &["a error dead", "b error dead"]);
+    assert_eq!(p.retry("root/a").unwrap(), 1);
+    assert_eq!(finish(&p), ["a"]);
+}
+
+/// A pipeline whose only file has killed its worker once too often.
+fn crashed() -> (World, Pipeline) {
+    let (mut world, _clock) = scanned(|t| {
+        t.file("a", "x");
+    });
+    drop(take(&open(&world, &plain().crashes_max(1))));
+    world.reopen();
+    let p = again(&world);
+    assert!(take(&p).is_empty());
+    expect("killed its worker", &p, &["a error dead"]);
+    (world, p)
+}
+
+#[test]
+fn other_content_is_a_new_try_for_what_has_killed_its_workers() {
+    let (world, p) = crashed();
+    world.tree.append("a", "y");
+    world.scan();
+    assert_eq!(finish(&p), ["a"]);
+}
+
+#[test]
+fn who_asks_for_what_has_killed_its_workers_gets_it() {
+    let (_world, p) = crashed();
+    p.request("root/a", Priority::Critical).unwrap();
+    assert_eq!(finish(&p), ["a"]);
+}
+
+#[test]
+fn an_answer_ends_a_row_of_crashes() {
+    let (mut world, clock) = scanned(|t| {
+        t.file("a", "x");
+    });
+    drop(open(&world, &plain().crashes_max(2)));
+    for _ in 0..3 {
+        let p = again(&world);
+        drop(one(&p));
+        world.reopen();
+        one(&again(&world)).fail(&Failed::transient("an answer")).unwrap();
+        clock.advance_ms(HOUR_MS);
+    }
+}
+
+#[test]
+fn what_was_answered_is_no_crash_whoever_dies_over_the_rest() {
+    let (mut world, _clock) = scanned(|t| {
+        t.file("again", "x").file("dies", "x").file("once", "x");
+    });
+    let p = open(&world, &plain().crashes_max(1));
+    let mut held = Vec::new();
+    for job in take(&p) {
+        match below(job.path()).as_str() {
+            "again" => job.fail(&Failed::transient("no").retry_after(Duration::ZERO)).unwrap(),
+            "once" => job.complete().unwrap(),
+            _ => held.push(job),
+        }
+    }
+    assert_eq!(finish(&p), ["again"]);
+    world.reopen();
+    world.tree.append("again", "y").append("once", "y");
+    world.scan();
+    let p = again(&world);
+    let mut found = finish(&p);
+    found.sort();
+    assert_eq!(found, ["again", "once"]);
+    expect("one has killed its worker", &p, &["again indexed", "dies error dead", "once indexed"]);
 }

@@ -218,15 +218,54 @@ fn what_other_options_leave_out_is_not_ours_and_not_missing() {
 
 #[test]
 fn a_job_in_hand_is_ended_in_peace_when_its_file_is_not_ours_any_more() {
+    for is_done in [true, false] {
+        let (world, _clock) = scanned(|t| {
+            t.file("a.jpg", "x").file("b.txt", "x");
+        });
+        let p = open(&world, &plain());
+        let jobs = take(&p);
+        let p = open(&world, &plain().glob("*.jpg"));
+        for job in jobs {
+            let is_ours = job.path() == b"root/a.jpg";
+            let answer = if is_done || is_ours { job.complete() } else { job.fail(&Failed::permanent("no")) };
+            answer.unwrap();
+        }
+        expect("it is there, and not ours", &p, &["a.jpg indexed"]);
+        assert!(take(&p).is_empty(), "nothing is to be cleaned up");
+    }
+}
+
+#[test]
+fn a_job_in_hand_stays_where_it_is_when_roots_and_options_come() {
     let (world, _clock) = scanned(|t| {
         t.file("a.jpg", "x").file("b.txt", "x");
     });
     let p = open(&world, &plain());
     let jobs = take(&p);
+    let first = Tree::new();
+    first.file("c.jpg", "x");
+    world.warden().add_root("first", first.path()).unwrap();
+    world.warden().scan("first").unwrap();
+    assert_eq!(lines(&p).len(), 3);
     let p = open(&world, &plain().glob("*.jpg"));
     complete(&p, jobs);
-    expect("there, and not ours", &p, &["a.jpg indexed"]);
-    assert!(take(&p).is_empty(), "nothing is to be cleaned up");
+    expect("nothing is missing", &p, &["c.jpg new", "a.jpg indexed"]);
+}
+
+#[test]
+fn files_that_become_a_group_are_not_missing() {
+    let (mut world, _clock) = scanned(|t| {
+        t.file("d/a", "x").file("d/b", "x");
+    });
+    assert_eq!(finish(&open(&world, &plain())).len(), 2);
+    let p = open(&world, &plain().group(Group::Depth(1)));
+    expect("they are there", &p, &["d new"]);
+    world.reopen();
+    let p = again(&world);
+    expect("after a restart", &p, &["d new"]);
+    assert_eq!(finish(&p), ["d"]);
+    let p = open(&world, &plain());
+    expect("and by themselves again", &p, &["d/a indexed", "d/b indexed"]);
 }
 
 #[test]
@@ -356,75 +395,6 @@ fn nothing_is_written_where_there_is_nothing_to_do() {
 }
 
 // ---------------------------------------------------------------------------------- restarts
-
-#[test]
-fn leases_of_a_process_that_has_ended_are_void_and_are_counted_as_crashes() {
-    let (mut world, clock) = scanned(|t| {
-        t.file("a", "x").file("b", "x");
-    });
-    let p = open(&world, &plain().crashes_max(3));
-    one(&p).fail(&Failed::transient("no")).unwrap();
-    clock.advance_ms(MINUTE_MS);
-    for _ in 0..3 {
-        let jobs = take(&again(&world));
-        let mut attempts: Vec<u32> = jobs.iter().map(treewarden::Job::attempt).collect();
-        attempts.sort_unstable();
-        assert_eq!(attempts, [1, 2], "a crash is no attempt");
-        world.reopen();
-    }
-    let p = again(&world);
-    assert!(take(&p).is_empty());
-    expect("they have killed their workers three times", &p, &["a error dead", "b error dead"]);
-    assert!(p.explain("root/a").unwrap().last_error.is_some());
-    world.reopen();
-    let p = again(&world);
-    expect("and stay dead", &p, &["a error dead", "b error dead"]);
-    assert_eq!(p.retry("root/a").unwrap(), 1);
-    assert_eq!(finish(&p), ["a"]);
-}
-
-/// A pipeline whose only file has killed its worker once too often.
-fn crashed() -> (World, Pipeline) {
-    let (mut world, _clock) = scanned(|t| {
-        t.file("a", "x");
-    });
-    drop(take(&open(&world, &plain().crashes_max(1))));
-    world.reopen();
-    let p = again(&world);
-    assert!(take(&p).is_empty());
-    expect("killed its worker", &p, &["a error dead"]);
-    (world, p)
-}
-
-#[test]
-fn other_content_is_a_new_try_for_what_has_killed_its_workers() {
-    let (world, p) = crashed();
-    world.tree.append("a", "y");
-    world.scan();
-    assert_eq!(finish(&p), ["a"]);
-}
-
-#[test]
-fn who_asks_for_what_has_killed_its_workers_gets_it() {
-    let (_world, p) = crashed();
-    p.request("root/a", Priority::Critical).unwrap();
-    assert_eq!(finish(&p), ["a"]);
-}
-
-#[test]
-fn an_answer_ends_a_row_of_crashes() {
-    let (mut world, clock) = scanned(|t| {
-        t.file("a", "x");
-    });
-    drop(open(&world, &plain().crashes_max(2)));
-    for _ in 0..3 {
-        let p = again(&world);
-        drop(one(&p));
-        world.reopen();
-        one(&again(&world)).fail(&Failed::transient("an answer")).unwrap();
-        clock.advance_ms(HOUR_MS);
-    }
-}
 
 /// All that two pipelines tell of their items.
 fn look(world: &World) -> Vec<(Vec<String>, Vec<WorkExplanation>)> {

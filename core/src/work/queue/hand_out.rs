@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::snapshot::Filter;
 use crate::store::Rows;
-use crate::work::lifecycle::{Priority, Verdict, WorkState, effective, judge};
+use crate::work::lifecycle::{Facts, Priority, Verdict, WorkState, effective, judge};
 use crate::work::record::{Failure, ItemKey, Record, Version};
 
 use super::item::{Handle, Held, Item, Place};
-use super::{Belongs, Known, Queue, Run};
+use super::{Belongs, GROUPS_FROM, Known, Queue, Run};
 
 /// An item that has been handed out.
 pub(in crate::work) struct Claimed {
@@ -120,6 +120,7 @@ impl Queue {
                 attempt: failed_before.map_or(0, |failure| failure.attempts).saturating_add(1),
                 holder: Arc::clone(terms.holder),
                 settling: false,
+                seen_seq: self.snapshot.seq(),
                 claim: terms.claim,
                 requested: item.request.is_some(),
                 rerun: false,
@@ -299,7 +300,7 @@ impl Queue {
         self.known_at(handle, &address, now_ns)
     }
 
-    fn key_of(&self, handle: Handle) -> ItemKey {
+    pub(super) fn key_of(&self, handle: Handle) -> ItemKey {
         match self.group_names.get(&handle) {
             Some(group) => ItemKey::Group((**group).into()),
             None => ItemKey::Entry(handle),
@@ -353,15 +354,23 @@ impl Queue {
         if record.is_some() {
             self.note_record(&key);
         }
+        let mut as_handed_out = None;
         if let Some(mut item) = self.take(handle) {
             let held = item.held.take();
-            if is_done && !held.is_some_and(|held| held.rerun) {
+            if is_done && !held.as_ref().is_some_and(|held| held.rerun) {
                 item.request = None;
             }
             item.lapsed = 0;
+            // Nothing has changed anywhere since: it is as it was.
+            let is_same = |held: &Held| held.seen_seq == self.snapshot.seq() && handle < GROUPS_FROM;
+            as_handed_out = held.filter(|held| is_same(held)).map(|held| Known {
+                place: item.place.clone(),
+                facts: held.version.map(|version| Facts { version, still_since_ns: 0 }),
+                order: item.order,
+            });
             self.put(handle, item);
         }
-        let known = self.known_now(handle, record, now_ns);
+        let known = as_handed_out.or_else(|| self.known_now(handle, record, now_ns));
         if known.is_none() {
             self.take(handle);
         }
@@ -430,7 +439,8 @@ impl Queue {
         rows: &Rows,
         now_ns: i64,
     ) -> Result<()> {
-        for Below { handle, key, address, .. } in asked {
+        // Who waits in that class by itself waits in it without a request, too.
+        for Below { handle, key, address, .. } in asked.iter().filter(|item| item.asked != Asked::Merged) {
             let held = self.items.get_mut(handle).and_then(|item| item.held.as_mut());
             if let Some(held) = held {
                 held.rerun = true;
@@ -518,7 +528,7 @@ impl Queue {
         let group = self.group_names.get(&handle)?;
         let members = self.groups.get(group)?;
         let mut addresses: Vec<Vec<u8>> =
-            members.places.values().map(|place| place.address(&self.root_names)).collect();
+            members.files.values().map(|(place, _)| place.address(&self.root_names)).collect();
         addresses.sort_unstable_by(|a, b| crate::path::compare(a, b));
         Some(addresses)
     }

@@ -46,6 +46,8 @@ pub(in crate::work) struct Held {
     pub(in crate::work) holder: Arc<str>,
     /// What came of it is being written: it does not run out meanwhile.
     pub(in crate::work) settling: bool,
+    /// The seq of the snapshot by which it was handed out.
+    pub(in crate::work) seen_seq: u64,
     /// The claim that it came with.
     pub(in crate::work) claim: u64,
     /// Somebody had asked for it.

@@ -42,7 +42,8 @@ struct Members {
     /// When one of them changed last.
     touched_ns: i64,
     order: u64,
-    places: HashMap<u64, Place>,
+    /// Where each of them lies, and the version by which it counts.
+    files: HashMap<u64, (Place, Version)>,
 }
 
 /// What is known of an item besides its record.
@@ -83,6 +84,10 @@ pub(super) struct Queue {
     moved: HashMap<Handle, Place>,
     /// Leases that ran out, and that nobody was told of yet: claim and token.
     lapsed: Vec<(u64, u64)>,
+    /// The last claim that a record names.
+    pub(super) newest_claim: u64,
+    /// Requests for items that are gone: their rows can go.
+    orphans: Vec<ItemKey>,
     /// No record is of an entry with a greater id.
     newest_record: u64,
 }
@@ -106,6 +111,8 @@ impl Queue {
             root_names: Vec::new(),
             moved: HashMap::new(),
             lapsed: Vec::new(),
+            newest_claim: 0,
+            orphans: Vec::new(),
             newest_record: 0,
         })
     }
@@ -126,7 +133,10 @@ impl Queue {
         for entry in snapshot.select(&Filter::new()) {
             match self.belongs(&entry) {
                 Belongs::Elsewhere => not_ours.push(entry.id()),
-                Belongs::To(group) => self.join(&group, &entry, now_ns),
+                Belongs::To(group) => {
+                    not_ours.push(entry.id());
+                    self.join(&group, &entry, now_ns);
+                }
                 Belongs::Alone => ours.push((entry.id(), entry)),
             }
         }
@@ -138,6 +148,7 @@ impl Queue {
         rows.work_each(WorkTable::Records, self.id, |key, row| {
             let (_, key) = ItemKey::decode(key).map_err(damaged)?;
             let record = Record::decode(row).map_err(damaged)?;
+            self.newest_claim = self.newest_claim.max(record.claim);
             let ItemKey::Entry(id) = key else {
                 of_groups.insert(key, record);
                 return Ok(());
@@ -218,6 +229,17 @@ impl Queue {
         self.run.as_mut().map(Run::take_finished).unwrap_or_default()
     }
 
+    /// The names of roots by which places are kept, for the queue that comes after this one. Comes before
+    /// [`Queue::load`].
+    pub(super) fn keep_names_of(&mut self, before: &Self) {
+        self.root_names.clone_from(&before.root_names);
+    }
+
+    /// Requests that nothing is left of.
+    pub(super) fn take_orphans(&mut self) -> Vec<ItemKey> {
+        std::mem::take(&mut self.orphans)
+    }
+
     /// Takes the leases in force out of a queue that is given up.
     pub(super) fn take_held(&mut self) -> Vec<(Handle, Item)> {
         let held: Vec<Handle> =
@@ -227,7 +249,9 @@ impl Queue {
 
     /// Takes over a lease in force from another queue of this pipeline.
     pub(super) fn hold(&mut self, handle: Handle, before: Item) {
-        let Some(held) = before.held else { return };
+        let Some(mut held) = before.held else { return };
+        // By other options it may be another matter.
+        held.seen_seq = u64::MAX;
         if let Place::Group(group) = &before.place {
             // So that it is known again by its number.
             self.members(group);
@@ -368,7 +392,7 @@ impl Queue {
             // The same in every queue of the pipeline. One in 10^12 for two of a million groups.
             let handle = GROUPS_FROM | crate::hash::digest(group);
             names.insert(handle, Arc::clone(group));
-            Members { handle, digest: Digest::default(), touched_ns: 0, order: 0, places: HashMap::new() }
+            Members { handle, digest: Digest::default(), touched_ns: 0, order: 0, files: HashMap::new() }
         })
     }
 
@@ -392,18 +416,21 @@ impl Queue {
         let version = self.version_of(entry);
         let members = self.members(group);
         let is_first = members.digest.count() == 0;
+        if let Some((_, before)) = members.files.remove(&entry.id()) {
+            members.digest.remove(entry.id(), &before);
+        }
         members.digest.add(entry.id(), &version);
         members.touched_ns = members.touched_ns.max(entry.touched_ns(now_ns));
         members.order = members.order.max(entry.seq());
-        members.places.insert(entry.id(), place);
+        members.files.insert(entry.id(), (place, version));
         self.tally.present += u64::from(is_first);
     }
 
     fn part(&mut self, group: &Arc<[u8]>, entry: &EntryRef<'_>) {
-        let version = self.version_of(entry);
         let members = self.members(group);
+        // By the version that it was added with: a hash may have come since.
+        let Some((_, version)) = members.files.remove(&entry.id()) else { return };
         members.digest.remove(entry.id(), &version);
-        members.places.remove(&entry.id());
         let was_last = members.digest.count() == 0;
         self.tally.present = self.tally.present.saturating_sub(u64::from(was_last));
     }
@@ -437,6 +464,9 @@ impl Queue {
         // Who works on what is gone learns so at the end.
         let Some(verdict) = judged.or_else(|| before.held.is_some().then(Item::gone)) else {
             self.moved.remove(&handle);
+            if before.request.or(request).is_some() {
+                self.orphans.push(self.key_of(handle));
+            }
             return;
         };
         let request = before.request.into_iter().chain(request).min();
