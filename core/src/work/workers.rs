@@ -216,9 +216,11 @@ fn renew(pipeline: &Pipeline, team: &Team) {
             return;
         }
         let wait = if team.is_over() { Duration::from_millis(10).min(every) } else { every };
-        let in_hand = team.wake.wait_timeout(in_hand, wait).unwrap_or_else(PoisonError::into_inner).0;
+        let guard = team.wake.wait_timeout(in_hand, wait).unwrap_or_else(PoisonError::into_inner).0;
         let in_hand: Vec<(u64, Handle, i64)> =
-            in_hand.iter().map(|(token, (handle, expires_ns))| (*token, *handle, *expires_ns)).collect();
+            guard.iter().map(|(token, (handle, expires_ns))| (*token, *handle, *expires_ns)).collect();
+        // Below it is locked again.
+        drop(guard);
         let soon_ns = i64::try_from(lease_ns - lease_ns / RENEWALS_PER_LEASE).unwrap_or(i64::MAX);
         let now_ns = pipeline.shared().now_ns();
         for (token, handle, expires_ns) in in_hand {
