@@ -32,6 +32,7 @@ pub struct Job {
     pub(super) record: Record,
     pub(super) held: Held,
     pipeline_version: u32,
+    done_path: Option<Vec<u8>>,
     members: Option<Vec<Vec<u8>>>,
     reference_ns: Option<i64>,
     attrs: BTreeMap<String, Vec<u8>>,
@@ -119,7 +120,9 @@ impl Job {
         claimed: Claimed,
         (members, permit, limiter): (Option<Vec<Vec<u8>>>, Option<Permit>, Option<RateLimiter>),
     ) -> Self {
-        let Claimed { handle, key, address, state, priority, record, held, pipeline_version, .. } = claimed;
+        let Claimed {
+            handle, key, address, state, priority, record, held, pipeline_version, done_path, ..
+        } = claimed;
         let (root, below) = path::split_root(&address);
         let snapshot = shared.engine.snapshot();
         // Of a root that was removed there is nothing on this disk.
@@ -137,6 +140,7 @@ impl Job {
             record,
             held,
             pipeline_version,
+            done_path,
             members,
             reference_ns,
             attrs,
@@ -151,10 +155,12 @@ impl Job {
         &self.address
     }
 
-    /// Returns the address under which it was completed last, if ever: a file may have moved since.
+    /// Returns the address under which it was completed last: a file may have moved since. `None` when it was
+    /// never completed, and when another file of this pipeline lies there by now, for then what was made under
+    /// that name is that one's to replace.
     #[must_use]
     pub fn done_path(&self) -> Option<&[u8]> {
-        self.record.done.as_ref().map(|_| self.record.path.as_slice())
+        self.done_path.as_deref()
     }
 
     /// Returns where the file lies on this disk; empty when its root was removed.

@@ -104,6 +104,16 @@ fn the_index_follows_new_changed_moved_and_deleted_files() {
     fs::rename(folder.texts.join("sub"), folder.texts.join("other")).unwrap();
     folder.update();
     folder.assert_true("after changes");
+    // One takes the place of another, and two change places.
+    for n in 0..8 {
+        let at = |name: &str| folder.texts.join(format!("other/{name}"));
+        fs::rename(at(&format!("g{n}.txt")), at(&format!("g{}.txt", 39 - n))).unwrap();
+        fs::rename(at(&format!("g{}.txt", n + 10)), at("between")).unwrap();
+        fs::rename(at(&format!("g{}.txt", n + 20)), at(&format!("g{}.txt", n + 10))).unwrap();
+        fs::rename(at("between"), at(&format!("g{}.txt", n + 20))).unwrap();
+    }
+    folder.update();
+    folder.assert_true("after files took the places of others");
     fs::remove_dir_all(folder.texts.join("other")).unwrap();
     folder.update();
     folder.assert_true("after a directory was deleted");

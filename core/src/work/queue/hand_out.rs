@@ -27,6 +27,8 @@ pub(in crate::work) struct Claimed {
     pub(in crate::work) held: Held,
     /// Version of the pipeline at that time.
     pub(in crate::work) pipeline_version: u32,
+    /// Where it was done last, unless something else of ours lies there by now.
+    pub(in crate::work) done_path: Option<Vec<u8>>,
 }
 
 /// What a claim has come to.
@@ -94,6 +96,8 @@ impl Queue {
             let has_lapsed = item.lapsed > 0;
             record.crashes = record.crashes.saturating_add(std::mem::take(&mut item.lapsed));
             let address = item.place.address(&self.root_names);
+            let done_path = record.done.is_some().then(|| record.path.clone());
+            let done_path = done_path.filter(|path| !self.is_taken(path, handle));
             if record.done.is_none() {
                 record.path.clone_from(&address);
             }
@@ -141,6 +145,7 @@ impl Queue {
                 has_lapsed,
                 held,
                 pipeline_version,
+                done_path,
             });
         }
         Ok(handed)
@@ -298,6 +303,16 @@ impl Queue {
             (None, None) => self.group_names.get(&handle)?.to_vec(),
         };
         self.known_at(handle, &address, now_ns)
+    }
+
+    /// True when another file of ours lies under an address.
+    fn is_taken(&self, address: &[u8], handle: Handle) -> bool {
+        let entry = self.snapshot.get(address).filter(|entry| entry.kind().is_counted());
+        entry.is_some_and(|entry| {
+            entry.id() != handle
+                && handle < GROUPS_FROM
+                && !matches!(self.belongs(&entry), Belongs::Elsewhere)
+        })
     }
 
     pub(super) fn key_of(&self, handle: Handle) -> ItemKey {
