@@ -360,6 +360,12 @@ impl Episode {
         let there: Vec<&Key> = visible.iter().filter(|key| side.present.contains_key(*key)).collect();
         let one: Option<Key> = self.rng.pick(&there).filter(|_| is_one).map(|key| (*key).clone());
         let what = one.as_ref().map(|key| side.present[key].address.clone()).unwrap_or_default();
+        let had_it =
+            |key: &Key| !side.present.contains_key(key) && side.records[key].addresses.contains(&what);
+        if one.is_some() && visible.iter().any(had_it) {
+            // It would be asked for as well: what is gone is named by one of its addresses.
+            return;
+        }
         let keys = one.map_or(visible, |key| vec![key]);
         let is_cleaned = |key: &Key| {
             let of_nothing = side.records[key].lease.as_ref().is_some_and(|lease| lease.of.is_none());

@@ -145,6 +145,7 @@ impl Queue {
         self.tally.present += ours.len() as u64;
         let mut ours = ours.into_iter().peekable();
         let mut of_groups: HashMap<ItemKey, Record> = HashMap::new();
+        let mut gone: HashMap<u64, Record> = HashMap::new();
         rows.work_each(WorkTable::Records, self.id, |key, row| {
             let (_, key) = ItemKey::decode(key).map_err(damaged)?;
             let record = Record::decode(row).map_err(damaged)?;
@@ -160,15 +161,14 @@ impl Queue {
             if let Some((_, entry)) = ours.next_if(|(other, _)| *other == id) {
                 self.load_entry(&entry, Some(&record), &mut requests, now_ns);
             } else if not_ours.binary_search(&id).is_err() {
-                let known =
-                    Known { place: Place::Address(record.path.clone().into()), facts: None, order: id };
-                self.place(id, known, Some(&record), requests.remove(&key), now_ns);
+                gone.insert(id, record);
             }
             Ok(())
         })?;
         for (_, entry) in ours {
             self.load_entry(&entry, None, &mut requests, now_ns);
         }
+        self.load_gone(gone, &mut requests, now_ns);
         self.load_groups(&mut of_groups, &mut requests, now_ns);
         self.ready.iter_mut().for_each(BinaryHeap::shrink_to_fit);
         self.later.shrink_to_fit();
@@ -189,6 +189,30 @@ impl Queue {
         }
         let request = if requests.is_empty() { None } else { requests.remove(&ItemKey::Entry(id)) };
         self.place(id, known, record, request, now_ns);
+    }
+
+    /// Items without an entry, where their tombstones say that they were last.
+    fn load_gone(
+        &mut self,
+        mut gone: HashMap<u64, Record>,
+        requests: &mut HashMap<ItemKey, Priority>,
+        now_ns: i64,
+    ) {
+        let snapshot = self.snapshot.clone();
+        let mut place = |id: u64, address: Vec<u8>, record: &Record| {
+            let known = Known { place: Place::Address(address.into()), facts: None, order: id };
+            self.place(id, known, Some(record), requests.remove(&ItemKey::Entry(id)), now_ns);
+        };
+        if !gone.is_empty() {
+            for tombstone in snapshot.select(&Filter::new().missing()) {
+                if let Some(record) = gone.remove(&tombstone.id()) {
+                    place(tombstone.id(), tombstone.path(), &record);
+                }
+            }
+        }
+        for (id, record) in gone {
+            place(id, record.path.clone(), &record);
+        }
     }
 
     fn load_groups(
