@@ -22,7 +22,7 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    /// Returns `startup`, `quick`, `full`, `subtree`, `live` or `manual`.
+    /// Returns `startup`, `quick`, `full`, `subtree`, `live`, `manual` or `refresh`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
