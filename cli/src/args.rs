@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 use serde::Deserialize;
 use treewarden::{Compare, IgnoreRules, Walker};
 
-pub(crate) use self::pipeline::{PipelineAddArgs, PipelineCommand};
+pub(crate) use self::pipeline::{PipelineAddArgs, PipelineCommand, Rate};
 pub(crate) use self::work::{StateName, WorkCommand, WorkListArgs, WorkRunArgs};
 
 use crate::limits;

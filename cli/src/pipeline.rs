@@ -4,7 +4,7 @@
 use serde::Serialize;
 use treewarden::{ErrorKind, Pipeline, PipelineInfo, PipelineOptions, Retry, Warden};
 
-use crate::args::{PipelineAddArgs, PipelineCommand};
+use crate::args::{PipelineAddArgs, PipelineCommand, Rate};
 use crate::failure::{Failure, Outcome};
 use crate::output::Out;
 use crate::standing::{PipelineLine, Standing};
@@ -110,8 +110,16 @@ fn with_flags(mut options: PipelineOptions, args: &PipelineAddArgs) -> PipelineO
     if let Some(refresh) = &args.refresh {
         options = options.refresh(refresh.clone());
     }
-    if let Some(rate) = &args.rate {
-        options = options.rate(rate.clone());
+    match &args.rate {
+        None => {}
+        Some(Rate::None) => options = options.unlimited(),
+        Some(Rate::Limit(rate)) => options = options.rate(rate.clone()),
+    }
+    if let Some(class) = args.priority {
+        options = options.priority(class);
+    }
+    if let Some(matter) = args.paths_matter {
+        options = options.paths_matter(matter);
     }
     let retry = with_retry_flags(options.get_retry(), args);
     options.retry(retry)
@@ -143,7 +151,9 @@ fn list(state: &StateFile, out: &mut Out) -> Result<Outcome, Failure> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use treewarden::{Group, PipelineOptions, Retry};
+    use std::time::Duration;
+
+    use treewarden::{Group, PipelineOptions, Priority, RateLimit, Retry};
 
     use super::with_flags;
     use crate::args::{Cli, Command, PipelineCommand};
@@ -161,7 +171,15 @@ mod tests {
     fn what_is_given_replaces_what_was_set_and_the_rest_stays() {
         let new = PipelineOptions::new;
         let retry = |attempts_max| Retry { base_ms: 7, attempts_max, ..Retry::default() };
-        let cases: [(PipelineOptions, &[&str], PipelineOptions); 7] = [
+        let limited = RateLimit::new(35, Duration::from_secs(10));
+        let cases: [(PipelineOptions, &[&str], PipelineOptions); 10] = [
+            (new(), &["--rate", "35/10"], new().rate(limited.clone())),
+            (new().rate(limited), &["--rate", "none"], new()),
+            (
+                new().paths_matter(true),
+                &["--paths-matter", "no", "--priority", "low"],
+                new().priority(Priority::Low),
+            ),
             (new(), &[], new()),
             (new().root("a").glob("*.b").version(3), &[], new().root("a").glob("*.b").version(3)),
             (new().root("a").root("b"), &["--root", "c"], new().root("c")),

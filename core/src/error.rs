@@ -75,6 +75,8 @@ pub enum ErrorKind {
     Timeout = 21,
     /// The lease of a job has run out, and the job was handed out again: nothing was recorded.
     LeaseLost = 22,
+    /// A bug in the engine: a part of it failed and was set up anew. Nothing that was acknowledged is lost.
+    Panic = 23,
 }
 
 impl ErrorKind {
@@ -110,6 +112,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Timeout => "timeout",
             Self::LeaseLost => "lease_lost",
+            Self::Panic => "panic",
         }
     }
 

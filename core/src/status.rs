@@ -15,9 +15,10 @@ use crate::root_record::{RootInfo, RootState};
 use crate::snapshot::RootView;
 use crate::store::FORMAT;
 use crate::sys::{self, Errno};
+use crate::work::PipelineStatus;
 
 /// The engine at one glance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// Absolute path of the state file.
     pub path: PathBuf,
@@ -45,6 +46,8 @@ pub struct Status {
     pub cursors: Vec<(String, u64)>,
     /// How the roots are watched; `None` while they are not.
     pub live: Option<LiveStatus>,
+    /// The pipelines that this process has opened, by name. All of it is at hand: nothing is counted for it.
+    pub pipelines: Vec<PipelineStatus>,
 }
 
 /// What is on disk under an address at this moment.
@@ -133,6 +136,7 @@ pub(crate) fn status(engine: &Engine) -> Result<Status> {
         durability: engine.options.durability,
         cursors,
         live: None,
+        pipelines: Vec::new(),
     })
 }
 

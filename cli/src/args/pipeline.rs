@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, value_parser};
-use treewarden::{Group, RateLimit, Refresh};
+use treewarden::{Group, Priority, RateLimit, Refresh};
 
 use crate::limits;
 
@@ -43,6 +43,15 @@ pub(crate) struct PipelineAddArgs {
     #[arg(long = "version", value_name = "N")]
     pub(crate) pipeline_version: Option<u32>,
 
+    /// The class of new files: critical, high, medium, low or very_low; other reasons come behind that as they
+    /// do by default [default: high]
+    #[arg(long, value_name = "CLASS", value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
+
+    /// Whether a moved file is done anew; yes for what is made under a name [default: no]
+    #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
+    pub(crate) paths_matter: Option<bool>,
+
     /// Jobs at once, all workers together; 0 means no bound [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<u32>,
@@ -76,9 +85,29 @@ pub(crate) struct PipelineAddArgs {
     #[arg(long, value_name = "never|SECONDS|tiers|at-completion", value_parser = refresh)]
     pub(crate) refresh: Option<Refresh>,
 
-    /// At most so many jobs begin in any so many seconds, evenly spread, as in 35/10 [default: no limit]
-    #[arg(long, value_name = "LIMIT/SECONDS", value_parser = rate)]
-    pub(crate) rate: Option<RateLimit>,
+    /// At most so many jobs begin in any so many seconds, evenly spread, as in 35/10; `none` takes a limit away
+    /// [default: none]
+    #[arg(long, value_name = "LIMIT/SECONDS|none", value_parser = rate)]
+    pub(crate) rate: Option<Rate>,
+}
+
+/// What `--rate` asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Rate {
+    None,
+    Limit(RateLimit),
+}
+
+fn priority(text: &str) -> Result<Priority, String> {
+    Priority::from_name(text).ok_or_else(|| "critical, high, medium, low or very_low are possible".to_owned())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("yes or no".to_owned()),
+    }
 }
 
 fn group(text: &str) -> Result<Group, String> {
@@ -113,15 +142,18 @@ fn refresh(text: &str) -> Result<Refresh, String> {
     }
 }
 
-fn rate(text: &str) -> Result<RateLimit, String> {
-    const FORM: &str = "write LIMIT/SECONDS: 35/10 is at most 35 in any 10 seconds";
+fn rate(text: &str) -> Result<Rate, String> {
+    const FORM: &str = "write LIMIT/SECONDS: 35/10 is at most 35 in any 10 seconds; or none";
+    if text == "none" {
+        return Ok(Rate::None);
+    }
     let (limit, window_s) = text.split_once('/').ok_or(FORM)?;
     let limit = limit.parse::<u32>().map_err(|_| FORM)?;
     let window_s = window_s.parse::<f64>().map_err(|_| FORM)?;
     let window = Duration::try_from_secs_f64(window_s).map_err(|_| FORM)?;
     let rate = RateLimit::new(limit, window);
     rate.check().map_err(|error| error.to_string())?;
-    Ok(rate)
+    Ok(Rate::Limit(rate))
 }
 
 #[cfg(test)]
@@ -130,7 +162,7 @@ mod tests {
 
     use treewarden::{Group, RateLimit, Refresh};
 
-    use super::{group, rate, refresh};
+    use super::{Rate, group, rate, refresh};
 
     #[test]
     fn groups_are_read() {
@@ -172,8 +204,9 @@ mod tests {
     #[test]
     fn rates_are_read() {
         let cases = [
-            ("35/10", Some(RateLimit::new(35, Duration::from_secs(10)))),
-            ("1/0.5", Some(RateLimit::new(1, Duration::from_millis(500)))),
+            ("35/10", Some(Rate::Limit(RateLimit::new(35, Duration::from_secs(10))))),
+            ("1/0.5", Some(Rate::Limit(RateLimit::new(1, Duration::from_millis(500))))),
+            ("none", Some(Rate::None)),
             ("0/10", None),
             ("35/0", None),
             ("35/-1", None),

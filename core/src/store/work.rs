@@ -14,6 +14,8 @@ pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::n
 pub(super) const LEASES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("leases");
 pub(super) const REQUESTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("requests");
 /// One row for each pipeline with a rate, under its id alone.
+/// One row for each pipeline that refreshes in runs, under its id alone.
+pub(super) const RUNS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("runs");
 pub(super) const LIMITERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("limiters");
 
 /// What is kept for an item of a pipeline. Keys start with the pipeline's id, big-endian.
@@ -23,10 +25,12 @@ pub(crate) enum WorkTable {
     Leases,
     Requests,
     Limiters,
+    Runs,
 }
 
 impl WorkTable {
-    pub(super) const ALL: [Self; 4] = [Self::Records, Self::Leases, Self::Requests, Self::Limiters];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Records, Self::Leases, Self::Requests, Self::Limiters, Self::Runs];
 
     pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         match self {
@@ -34,6 +38,7 @@ impl WorkTable {
             Self::Leases => LEASES,
             Self::Requests => REQUESTS,
             Self::Limiters => LIMITERS,
+            Self::Runs => RUNS,
         }
     }
 }
@@ -79,24 +84,30 @@ impl Rows {
         Ok(out)
     }
 
-    /// One row.
+    /// One row. A panic of the store is an error about a damaged file here.
     pub(crate) fn work_get(&self, table: WorkTable, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(table) = or_empty(self.txn.open_table(table.definition()))? else { return Ok(None) };
-        let found = table.get(key).map_err(wrap_plain)?;
-        found.map(|row| open_row(key, row.value())).transpose()
+        self.guarded(|rows| {
+            let Some(table) = or_empty(rows.txn.open_table(table.definition()))? else { return Ok(None) };
+            let found = table.get(key).map_err(wrap_plain)?;
+            found.map(|row| open_row(key, row.value())).transpose()
+        })
     }
 
-    /// Every row of one pipeline, in key order.
+    /// Every row of one pipeline, in key order. A panic of the store is an error about a damaged file; one
+    /// of `each` is a panic.
     pub(crate) fn work_each(
         &self,
         table: WorkTable,
         pipeline: u32,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let Some(table) = or_empty(self.txn.open_table(table.definition()))? else { return Ok(()) };
         let from = pipeline.to_be_bytes();
-        for row in table.range::<&[u8]>(from.as_slice()..).map_err(wrap_plain)? {
-            let (key, row) = row.map_err(wrap_plain)?;
+        let range = self.guarded(|rows| {
+            let table = or_empty(rows.txn.open_table(table.definition()))?;
+            table.map(|table| table.range::<&[u8]>(from.as_slice()..).map_err(wrap_plain)).transpose()
+        })?;
+        let Some(mut range) = range else { return Ok(()) };
+        while let Some((key, row)) = self.guarded(|_| range.next().transpose().map_err(wrap_plain))? {
             if !key.value().starts_with(&from) {
                 break;
             }

@@ -444,7 +444,8 @@ impl Warden {
     ///
     /// What the store says.
     pub fn status(&self) -> Result<Status> {
-        Ok(Status { live: self.inner.live.status(), ..status::status(self.engine())? })
+        let (live, pipelines) = (self.inner.live.status(), self.inner.work.status()?);
+        Ok(Status { live, pipelines, ..status::status(self.engine())? })
     }
 
     /// Returns the newest operations, newest first.

@@ -55,11 +55,6 @@ impl Claims {
         self.open.entry(number).or_default().push((key, token));
     }
 
-    /// The jobs of a claim that are in hand.
-    pub(super) fn in_hand(&self, number: u64) -> Option<&[(ItemKey, u64)]> {
-        self.open.get(&number).map(Vec::as_slice)
-    }
-
     /// Claims whose rows can go.
     pub(super) fn take_over(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.over)
@@ -122,7 +117,6 @@ mod tests {
         claims.begin(number, vec![(key(1), 11), (key(2), 12)]);
         claims.end(number, 11);
         assert!(claims.take_over().is_empty());
-        assert_eq!(claims.in_hand(number), Some(&[(key(2), 12)][..]));
         claims.end(number, 99);
         claims.end(number, 12);
         claims.resume(number, key(2), 12);

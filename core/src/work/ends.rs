@@ -8,9 +8,9 @@ use crate::store::{WorkTable, WorkWrite};
 
 use super::again::Retry;
 use super::job::{Job, Outcome};
-use super::lifecycle::{NEVER_NS, Verdict, WorkState};
+use super::lifecycle::{AT_ONCE_NS, NEVER_NS, Verdict, WorkState};
 use super::limiter::RateLimiter;
-use super::pipeline::{WorkExplanation, ns_of_ms, shown};
+use super::pipeline::{PipelineStatus, WorkExplanation, ns_of_ms, shown};
 use super::queue::{Handle, Held};
 use super::record::{Record, damaged};
 use super::shared::{Shared, State};
@@ -70,15 +70,6 @@ impl Shared {
         for (_, _, held) in settling {
             claims.end(held.claim, held.token);
         }
-        // Without a record that shows the token the row must not name the job.
-        let unnamed = settling.iter().filter(|(_, outcome, _)| outcome.record.is_none());
-        let mut rewritten: Vec<u64> = unnamed.map(|(_, _, held)| held.claim).collect();
-        rewritten.dedup();
-        for number in rewritten {
-            if let Some(items) = claims.in_hand(number) {
-                writes.push(self.claim_row(number, Some(items)));
-            }
-        }
         let over = claims.take_over();
         writes.extend(over.iter().map(|number| self.claim_row(*number, None)));
         over
@@ -124,6 +115,15 @@ impl Shared {
         })
     }
 
+    /// The class of the job that would be handed out next, ageing included; `None` when there is none.
+    pub(super) fn best_class(&self) -> Result<Option<u8>> {
+        let now_ns = self.now_ns();
+        self.with_rows(|state, rows| {
+            state.queue.promote(rows, now_ns)?;
+            Ok(state.queue.best_class(now_ns))
+        })
+    }
+
     pub(super) fn interrupts(&self) -> u64 {
         self.interrupts.load(Ordering::Acquire)
     }
@@ -134,6 +134,31 @@ impl Shared {
             limiter.interrupter().interrupt();
         }
         self.wake();
+    }
+
+    pub(super) fn status(&self) -> Result<PipelineStatus> {
+        let now_ns = self.now_ns();
+        let done_per_minute = self.pace.lock().unwrap_or_else(PoisonError::into_inner).per_minute(now_ns);
+        self.with_rows(|state, rows| {
+            state.queue.promote(rows, now_ns)?;
+            let tally = state.queue.tally;
+            let oldest = state.queue.oldest_ns(now_ns);
+            Ok(PipelineStatus {
+                name: self.name.clone(),
+                new: tally.of(WorkState::New),
+                changed: tally.of(WorkState::Changed),
+                stale: tally.of(WorkState::Stale),
+                error: tally.of(WorkState::Error),
+                missing: tally.of(WorkState::Missing),
+                processing: tally.of(WorkState::Processing),
+                indexed: tally.of(WorkState::Indexed),
+                dead: tally.dead,
+                requested: tally.requested,
+                oldest_due_ms: oldest.map(|ns| ns.max(0).unsigned_abs() / 1_000_000),
+                next_due_ns: state.queue.next_ns(),
+                done_per_minute,
+            })
+        })
     }
 
     pub(super) fn explain(&self, address: &[u8]) -> Result<Option<WorkExplanation>> {
@@ -155,7 +180,8 @@ impl Shared {
                 priority: verdict.priority,
                 why: why(&verdict, &record, held.is_some(), now_ns),
                 due_ns: Some(verdict.due_ns)
-                    .filter(|due| *due != NEVER_NS && verdict.state != WorkState::Indexed),
+                    .filter(|due| *due != NEVER_NS && verdict.state != WorkState::Indexed)
+                    .map(|due| if due == AT_ONCE_NS { now_ns } else { due }),
                 attempts: failure.map_or(0, |failure| failure.attempts),
                 last_error: failure.map(|failure| failure.error.clone()),
                 dead: verdict.dead,

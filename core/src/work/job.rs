@@ -342,9 +342,9 @@ impl Job {
     ///
     /// `LeaseLost`, and then nothing was recorded.
     pub fn release(self) -> Result<()> {
-        let bare = Record { path: self.record.path.clone(), ..Record::default() };
-        let kept = Some(Record { crashes: 0, ..self.record.clone() }).filter(|record| *record != bare);
-        self.end(Outcome { record: kept, is_done: false, counts: false })
+        // Stored even where it says nothing else: it tells that this claim was answered.
+        let record = Record { crashes: 0, ..self.record.clone() };
+        self.end(Outcome { record: Some(record), is_done: false, counts: false })
     }
 
     /// What a completion writes.

@@ -48,6 +48,15 @@ impl WorkState {
             Self::Indexed => "indexed",
         }
     }
+
+    /// Returns the state of a name; `None` for one that is none.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        use WorkState::{Changed, Error, Indexed, Missing, New, Processing, Stale};
+        [New, Changed, Stale, Error, Missing, Processing, Indexed]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
 }
 
 /// The class of a job. The lower the number, the earlier it is handed out.
@@ -85,12 +94,25 @@ impl Priority {
         self as u8
     }
 
+    const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::VeryLow];
+
     /// Returns the class of a number; `None` above 4.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Critical, Self::High, Self::Medium, Self::Low, Self::VeryLow]
-            .into_iter()
-            .find(|priority| priority.code() == code)
+        Self::ALL.into_iter().find(|priority| priority.code() == code)
+    }
+
+    /// Returns the class of a name; `None` for one that is none.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.name() == name)
+    }
+
+    /// The class of this reason in a pipeline whose new files are of the class `base`: as many classes
+    /// behind that as behind `High` elsewhere, and never behind the last one.
+    fn based_on(self, base: Self) -> Self {
+        let code = (self.code() + base.code()).saturating_sub(Self::High.code());
+        Self::from_code(code).unwrap_or(Self::VeryLow)
     }
 }
 
@@ -111,6 +133,8 @@ pub(crate) struct Policy {
     pub(crate) pipeline_version: u32,
     /// For how long new and changed content must be still, in nanoseconds.
     pub(crate) settle_ns: i64,
+    /// The class of what is new.
+    pub(crate) base: Priority,
 }
 
 /// How an item stands, and when it is to be handed out.
@@ -138,6 +162,7 @@ pub(crate) fn judge(
     now_ns: i64,
 ) -> Option<Verdict> {
     let mut verdict = without_failure(facts, record.and_then(|record| record.done.as_ref()), policy, now_ns)?;
+    verdict.priority = verdict.priority.based_on(policy.base);
     let Some(record) = record else { return Some(verdict) };
     if let Some(failure) = record.failure.as_ref().filter(|failure| is_about(failure, facts, policy)) {
         verdict = after_failure(verdict, failure);
@@ -211,7 +236,7 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
     const NOW: i64 = 1_000_000 * SECOND;
     const SETTLE: i64 = SECOND;
-    const POLICY: Policy = Policy { pipeline_version: 7, settle_ns: SETTLE };
+    const POLICY: Policy = Policy { pipeline_version: 7, settle_ns: SETTLE, base: Priority::High };
 
     /// What was done, what is there instead, and what was there in between.
     const A: Version = Version { facts: 0xA, hash: None };

@@ -145,6 +145,21 @@ impl Work {
         Ok(())
     }
 
+    /// How the pipelines stand that are open, by name.
+    pub(crate) fn status(&self) -> Result<Vec<PipelineStatus>> {
+        let open: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let mut all = Vec::with_capacity(open.len());
+        for shared in open {
+            match shared.status() {
+                // Removed meanwhile.
+                Err(error) if error.kind() == ErrorKind::Closed => {}
+                status => all.push(status?),
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
     /// Wakes everybody who waits for work.
     pub(crate) fn close(&self) {
         for (_, shared) in self.lock().drain() {

@@ -14,7 +14,7 @@ use crate::path::{self, escape};
 
 use super::again::{DAY_MS, Refresh, RefreshRun, Retry, ns_of_ms, within};
 use super::group::Group;
-use super::lifecycle::Policy;
+use super::lifecycle::{Policy, Priority};
 use super::limiter::RateLimit;
 use super::record::{finished, flag, u32_num};
 
@@ -53,6 +53,7 @@ pub struct PipelineOptions {
     /// 0: no bound.
     pub(crate) crashes_max: u32,
     pub(crate) paths_matter: bool,
+    pub(crate) priority: Priority,
 }
 
 impl Default for PipelineOptions {
@@ -71,6 +72,7 @@ impl Default for PipelineOptions {
             rate: None,
             crashes_max: 100,
             paths_matter: false,
+            priority: Priority::High,
         }
     }
 }
@@ -110,6 +112,15 @@ impl PipelineOptions {
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;
+        self
+    }
+
+    /// Sets the class of its new files (default `High`). Other reasons stay as many classes behind as they are
+    /// by default: with `Low`, changed files are `VeryLow`. It decides where one set of workers serves several
+    /// pipelines: [`crate::Pipeline::claim_from`].
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -161,6 +172,13 @@ impl PipelineOptions {
     #[must_use]
     pub fn rate(mut self, limit: RateLimit) -> Self {
         self.rate = Some(limit);
+        self
+    }
+
+    /// Lets jobs begin as they come, whichever limit was set before.
+    #[must_use]
+    pub fn unlimited(mut self) -> Self {
+        self.rate = None;
         self
     }
 
@@ -249,7 +267,7 @@ impl PipelineOptions {
 
     /// Returns what decides a state.
     pub(crate) fn policy(&self) -> Policy {
-        Policy { pipeline_version: self.version, settle_ns: ns_of_ms(self.settle_ms) }
+        Policy { pipeline_version: self.version, settle_ns: ns_of_ms(self.settle_ms), base: self.priority }
     }
 
     /// Checks everything that a builder lets pass.
@@ -303,6 +321,7 @@ impl PipelineOptions {
         }
         row.put_num(u64::from(self.crashes_max));
         row.push(u8::from(self.paths_matter));
+        row.push(self.priority.code());
         row
     }
 
@@ -328,6 +347,7 @@ impl PipelineOptions {
             rate: if flag(&mut take)? { Some(take_rate(&mut take)?) } else { None },
             crashes_max: u32_num(&mut take)?,
             paths_matter: flag(&mut take)?,
+            priority: Priority::from_code(take.u8()?).ok_or(Malformed)?,
         };
         finished(&take)?;
         Ok((name, options))
@@ -424,6 +444,7 @@ mod tests {
             .rate(RateLimit::new(35, Duration::from_secs(10)).pacing(false).floor(0.5))
             .crashes_max(0)
             .paths_matter(true)
+            .priority(Priority::Low)
     }
 
     #[test]

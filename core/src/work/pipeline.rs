@@ -21,6 +21,8 @@ use super::shared::Shared;
 const HOLDER: &str = "worker";
 /// A manual clock does not wake anybody: it is looked at this often.
 const MANUAL_SLICE: Duration = Duration::from_millis(2);
+/// What comes to its time makes no news: who waits for idleness looks this often.
+const IDLE_SLICE: Duration = Duration::from_millis(200);
 /// Jobs of one claim at most.
 const CLAIM_MAX: usize = 10_000;
 
@@ -277,6 +279,8 @@ impl Pipeline {
     fn claim_under(&self, jobs_max: usize, mut permits: Vec<Permit>) -> Result<Vec<Job>> {
         let shared = &self.shared;
         shared.engine.writable()?;
+        // What removes the pipeline waits for the row of this claim, and lets none be written after it.
+        let _order = shared.order.read().unwrap_or_else(PoisonError::into_inner);
         let holder: Arc<str> = HOLDER.into();
         let claim = shared.claims().next();
         let (Handed { claimed, buried }, members, limiter) = shared.with_rows(|state, rows| {
@@ -326,6 +330,59 @@ impl Pipeline {
         Ok(jobs
             .map(|(claimed, members)| Job::new(shared, claimed, (members, permits.next(), limiter.clone())))
             .collect())
+    }
+
+    /// Takes up to `jobs_max` jobs (at most 10,000) that are due in several pipelines, all of the pipeline whose
+    /// best job is in the best class, the next one's only when that has no more; with the same class they are
+    /// served in the order in which they are given. So [`PipelineOptions::priority`] decides which consumer
+    /// goes first, waiting raises the others, and nobody starves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::claim`]; jobs that were handed out before the error are handed out again when their
+    /// leases run out.
+    pub fn claim_from(pipelines: &[Self], jobs_max: usize) -> Result<Vec<Job>> {
+        let jobs_max = jobs_max.min(CLAIM_MAX);
+        let mut ranked = Vec::with_capacity(pipelines.len());
+        for pipeline in pipelines {
+            if let Some(class) = pipeline.shared.best_class()? {
+                ranked.push((class, pipeline));
+            }
+        }
+        ranked.sort_by_key(|(class, _)| *class);
+        let mut jobs = Vec::new();
+        for (_, pipeline) in ranked {
+            if jobs.len() == jobs_max {
+                break;
+            }
+            jobs.extend(pipeline.claim(jobs_max - jobs.len())?);
+        }
+        Ok(jobs)
+    }
+
+    /// Waits until nothing is left to be done: no item is new, changed, stale or missing, none is in hand and
+    /// none is asked for. Items in error wait for their next try and do not count. True when that is so, false
+    /// at the timeout and on [`Pipeline::interrupt`].
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, and what the store says.
+    pub fn wait_idle(&self, timeout: Option<Duration>) -> Result<bool> {
+        let interrupts = self.shared.interrupts();
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let (seq, news) = (self.shared.engine.load().seq(), self.shared.news());
+            let now_ns = self.shared.now_ns();
+            let is_idle = self.shared.with_rows(|state, rows| {
+                state.queue.promote(rows, now_ns)?;
+                Ok(state.queue.tally.is_idle())
+            })?;
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if is_idle || left.is_some_and(|left| left.is_zero()) || self.shared.interrupts() != interrupts {
+                return Ok(is_idle);
+            }
+            self.shared.wait(seq, news, [left, Some(IDLE_SLICE)].into_iter().flatten().min());
+        }
     }
 
     /// Wakes every call that waits for work, in all threads; they return without any.
@@ -456,29 +513,7 @@ impl Pipeline {
     ///
     /// `Closed`, and what the store says.
     pub fn status(&self) -> Result<PipelineStatus> {
-        let shared = &self.shared;
-        let now_ns = shared.now_ns();
-        let done_per_minute = shared.pace.lock().unwrap_or_else(PoisonError::into_inner).per_minute(now_ns);
-        shared.with_rows(|state, rows| {
-            state.queue.promote(rows, now_ns)?;
-            let tally = state.queue.tally;
-            let oldest = state.queue.oldest_ns(now_ns);
-            Ok(PipelineStatus {
-                name: shared.name.clone(),
-                new: tally.of(WorkState::New),
-                changed: tally.of(WorkState::Changed),
-                stale: tally.of(WorkState::Stale),
-                error: tally.of(WorkState::Error),
-                missing: tally.of(WorkState::Missing),
-                processing: tally.of(WorkState::Processing),
-                indexed: tally.of(WorkState::Indexed),
-                dead: tally.dead,
-                requested: tally.requested,
-                oldest_due_ms: oldest.map(|ns| ns.max(0).unsigned_abs() / 1_000_000),
-                next_due_ns: state.queue.next_ns(),
-                done_per_minute,
-            })
-        })
+        self.shared.status()
     }
 
     /// Tells all that is known of one item: the file at an address, the group of that key, or the group that

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::bytes::{Put, Take};
 use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Interrupt, Interrupter};
@@ -135,29 +136,27 @@ impl Shared {
         }
         let (mut writes, mut voided) = (Vec::new(), 0_u64);
         let rows = self.engine.store.rows()?;
-        rows.guarded(|rows| {
-            rows.work_each(WorkTable::Leases, self.id, |key, row| {
-                let (session, items) = claims::decode(row).map_err(damaged)?;
-                let number = claims::number_of(key).map_err(damaged)?;
-                if session == self.session {
-                    return Ok(());
+        rows.work_each(WorkTable::Leases, self.id, |key, row| {
+            let (session, items) = claims::decode(row).map_err(damaged)?;
+            let number = claims::number_of(key).map_err(damaged)?;
+            if session == self.session {
+                return Ok(());
+            }
+            writes.push(WorkWrite { table: WorkTable::Leases, key: key.to_vec(), row: None });
+            for (key, _) in items {
+                let mut record = match rows.work_get(WorkTable::Records, &key)? {
+                    Some(row) => Record::decode(&row).map_err(damaged)?,
+                    None => Record::default(),
+                };
+                // What it was handed out for was answered, or it was handed out again since.
+                if record.claim < number {
+                    record.crashes = record.crashes.saturating_add(1);
+                    voided += 1;
+                    let row = Some(record.encode());
+                    writes.push(WorkWrite { table: WorkTable::Records, key, row });
                 }
-                writes.push(WorkWrite { table: WorkTable::Leases, key: key.to_vec(), row: None });
-                for (key, _) in items {
-                    let mut record = match rows.work_get(WorkTable::Records, &key)? {
-                        Some(row) => Record::decode(&row).map_err(damaged)?,
-                        None => Record::default(),
-                    };
-                    // What it was handed out for was answered, or it was handed out again since.
-                    if record.claim < number {
-                        record.crashes = record.crashes.saturating_add(1);
-                        voided += 1;
-                        let row = Some(record.encode());
-                        writes.push(WorkWrite { table: WorkTable::Records, key, row });
-                    }
-                }
-                Ok(())
-            })
+            }
+            Ok(())
         })?;
         if writes.is_empty() {
             return Ok(());
@@ -205,11 +204,11 @@ impl Shared {
             let mut queue = Queue::new(self.id, Arc::clone(&state.options), snapshot)?;
             let run = match state.queue.take_run() {
                 Some(run) => Some(run),
-                None => rows.guarded(|rows| self.run(&state.options, rows))?,
+                None => self.run(&state.options, &rows)?,
             };
             queue.set_run(run);
             queue.keep_names_of(&state.queue);
-            rows.guarded(|rows| queue.load(rows, self.now_ns()))?;
+            unless_panics(|| queue.load(&rows, self.now_ns()))?;
             // They are over whatever comes of this.
             for (claim, token) in state.queue.take_lapsed() {
                 self.claims().end(claim, token);
@@ -222,7 +221,7 @@ impl Shared {
             state.is_broken = false;
         } else if !state.queue.knows(&snapshot) {
             let rows = self.engine.store.rows()?;
-            let result = rows.guarded(|rows| state.queue.catch_up(&snapshot, rows, self.now_ns()));
+            let result = unless_panics(|| state.queue.catch_up(&snapshot, &rows, self.now_ns()));
             state.is_broken = result.is_err();
             result?;
         }
@@ -233,14 +232,20 @@ impl Shared {
     fn run(&self, options: &PipelineOptions, rows: &Rows) -> Result<Option<Run>> {
         let Some(run) = &options.refresh_run else { return Ok(None) };
         // A run that was due while nobody was here is made up for.
-        let history = rows.operations(usize::MAX)?;
-        let last = history.iter().find(|o| o.kind == OperationKind::Refresh && o.root == self.name);
+        let row = rows.work_get(WorkTable::Runs, &self.id.to_be_bytes())?;
+        let last_ns = row.map(|row| Take(&row).i64().map_err(damaged)).transpose()?;
         let seed = (self.engine.database as u64) ^ u64::from(self.id).rotate_left(32);
-        Ok(Some(Run::new(run, seed, last.map(|o| o.end_ns), self.now_ns())))
+        Ok(Some(Run::new(run, seed, last_ns, self.now_ns())))
     }
 
-    /// The history shows refresh runs.
+    /// The history shows refresh runs, and the next process knows of the last one.
     fn note(&self, run: &Finished) {
+        let mut row = Vec::with_capacity(8);
+        row.put_i64(run.ended_ns);
+        let key = self.id.to_be_bytes().to_vec();
+        if let Err(error) = self.write(vec![WorkWrite { table: WorkTable::Runs, key, row: Some(row) }]) {
+            tracing::warn!(%error, "the time of a refresh run is not stored");
+        }
         let operation = Operation {
             id: 0,
             kind: OperationKind::Refresh,
@@ -261,14 +266,14 @@ impl Shared {
     pub(super) fn with_rows<T>(&self, work: impl FnOnce(&mut State, &Rows) -> Result<T>) -> Result<T> {
         let mut state = self.state()?;
         let rows = self.engine.store.rows()?;
-        let result = rows.guarded(|rows| work(&mut state, rows));
+        let result = unless_panics(|| work(&mut state, &rows));
         state.is_broken |= result.is_err();
         let runs = state.queue.finished_runs();
         let lapsed = state.queue.take_lapsed();
         let orphans = state.queue.take_orphans();
         drop(state);
         if !orphans.is_empty() && !self.engine.store.is_read_only() {
-            self.write(orphans.iter().map(|key| self.row(WorkTable::Requests, key, None)).collect())?;
+            self.write(orphans.iter().map(|(table, key)| self.row(*table, key, None)).collect())?;
         }
         for (claim, token) in lapsed {
             self.claims().end(claim, token);
@@ -348,6 +353,14 @@ impl Shared {
         }
         self.wake();
     }
+}
+
+/// A bug in the queue is an error, and the queue is derived anew; whoever works on a job goes on.
+fn unless_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Panic, "a pipeline failed inside; its queue is set up anew")
+            .with_hint("this is a bug in Treewarden: nothing is lost, please report it"))
+    })
 }
 
 /// The limiter of a pipeline, which goes on where that of the process before ended.

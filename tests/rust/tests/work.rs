@@ -10,7 +10,8 @@ use support::work::{
 };
 use support::{DAY_MS, ROOT, Setup, Tree, World, address, now_ns, refused};
 use treewarden::{
-    Clock, Completion, ContentHash, ErrorKind, Failed, Job, Priority, Refresh, RootOptions, Walker, WorkState,
+    Clock, Completion, ContentHash, ErrorKind, Failed, Job, Pipeline, Priority, Refresh, RootOptions, Walker,
+    WorkState,
 };
 
 const GONE: &[ErrorKind] = &[ErrorKind::NotFound];
@@ -335,6 +336,64 @@ fn a_full_refresh_comes_after_everything_else() {
     let jobs = take(&p);
     let found: Vec<_> = names(&jobs).into_iter().zip(jobs.iter().map(Job::priority)).collect();
     assert_eq!(found, [("b".to_owned(), Priority::Low), ("a".to_owned(), Priority::VeryLow)]);
+}
+
+#[test]
+fn the_class_of_a_pipeline_decides_which_consumer_goes_first() {
+    let (world, clock) = scanned(|t| {
+        t.file("a", "x").file("b", "x");
+    });
+    let open = |name: &str, class| {
+        world.warden().pipeline_with(name, &plain().settle_ms(0).priority(class)).unwrap()
+    };
+    let (slow, quick) = (open("slow", Priority::Low), open("quick", Priority::High));
+    let both = [slow.clone(), quick.clone()];
+    let class = |p: &Pipeline, file: &str| p.explain(format!("root/{file}")).unwrap().priority;
+    assert_eq!((class(&slow, "a"), class(&quick, "a")), (Priority::Low, Priority::High));
+    let jobs = Pipeline::claim_from(&both, 3).unwrap();
+    let classes: Vec<Priority> = jobs.iter().map(Job::priority).collect();
+    assert_eq!(classes, [Priority::High, Priority::High, Priority::Low]);
+    jobs.into_iter().for_each(|job| job.complete().unwrap());
+    world.tree.append("a", "y");
+    world.scan();
+    assert_eq!((class(&slow, "a"), class(&quick, "a")), (Priority::VeryLow, Priority::Medium));
+    assert_eq!(open("first", Priority::Critical).explain("root/a").unwrap().priority, Priority::Critical);
+    // Waiting raises it, so that the quick one cannot starve it for ever.
+    clock.advance_ms(60 * MINUTE_MS);
+    let asked = slow.request("root/b", Priority::Critical).unwrap();
+    assert_eq!(asked.added + asked.promoted, 1);
+    let first = Pipeline::claim_from(&both, 1).unwrap().pop().unwrap();
+    assert_eq!((first.path(), first.priority()), (&b"root/b"[..], Priority::Critical));
+    first.complete().unwrap();
+    assert!(Pipeline::claim_from(&[], 5).unwrap().is_empty());
+}
+
+#[test]
+fn idle_means_that_nothing_is_left_to_be_done() {
+    let (world, clock) = scanned(|t| {
+        t.file("a", "x").file("b", "x");
+    });
+    let p = open(&world, &plain());
+    let idle = |p: &Pipeline| p.wait_idle(Some(Duration::ZERO)).unwrap();
+    assert!(!idle(&p));
+    let mut jobs = take(&p);
+    assert!(!idle(&p), "in hand");
+    jobs.pop().unwrap().fail(&Failed::transient("no")).unwrap();
+    jobs.pop().unwrap().complete().unwrap();
+    assert!(idle(&p), "what failed waits for its next try");
+    world.tree.file("c", "x");
+    world.scan();
+    assert!(!idle(&p), "it settles");
+    clock.advance_ms(2_000);
+    let waiter = {
+        let p = p.clone();
+        std::thread::spawn(move || p.wait_idle(None).unwrap())
+    };
+    assert_eq!(finish(&p), ["c"]);
+    assert!(waiter.join().unwrap());
+    let status = world.warden().status().unwrap().pipelines;
+    assert_eq!(status, [p.status().unwrap()]);
+    assert_eq!((status[0].indexed, status[0].error), (2, 1));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use support::work::{
 };
 use support::{DAY_MS, ROOT, Tree, World, address, now_ns, refused};
 use treewarden::{
-    Completion, ErrorKind, Failed, Job, Pipeline, Priority, Refresh, RefreshRun, RequestReport, Retry,
-    Schedule, WorkState,
+    Completion, ErrorKind, Failed, Job, OperationKind, Pipeline, Priority, Refresh, RefreshRun,
+    RequestReport, Retry, Schedule, WorkState,
 };
 
 /// Opens the pipeline `p` again, as it is.
@@ -288,6 +288,36 @@ fn stale_files_wait_for_a_run_and_come_in_batches() {
     }
     clock.advance_ms(2 * HOUR_MS);
     assert_eq!((p.status().unwrap().stale, take(&p).len()), (5, 0), "for the next run");
+}
+
+#[test]
+fn a_run_that_was_due_while_nobody_was_there_is_made_up_for_however_much_has_happened_since() {
+    let (mut world, clock) = scanned(|t| {
+        t.file("a", "x");
+    });
+    let run = RefreshRun { schedule: Schedule::every_ms(DAY_MS).unwrap(), batch: 9, gap_ms: 0 };
+    let p = open(&world, &plain().refresh(Refresh::After(HOUR_MS)).refresh_run(run));
+    assert_eq!(finish(&p), ["a"]);
+    clock.advance_ms(DAY_MS);
+    assert_eq!((finish(&p), take(&p).len()), (vec!["a".to_owned()], 0), "the first run");
+    clock.advance_ms(1);
+    assert!(take(&p).is_empty(), "the run is over");
+    // More operations than the history keeps.
+    for n in 0..1_100 {
+        world.tree.file("other", format!("{n}"));
+        world.scan();
+    }
+    let runs = world.warden().history(usize::MAX).unwrap();
+    assert!(runs.iter().all(|operation| operation.kind != OperationKind::Refresh), "the history is trimmed");
+    world.reopen();
+    let p = again(&world);
+    finish(&p);
+    clock.advance_ms(DAY_MS / 2);
+    assert!(take(&p).is_empty(), "half a day after a run");
+    world.reopen();
+    clock.advance_ms(DAY_MS / 2);
+    let found = finish(&again(&world));
+    assert!(found.contains(&"a".to_owned()), "a day after the last one, not after the start: {found:?}");
 }
 
 // ---------------------------------------------------------------------------------- crashes

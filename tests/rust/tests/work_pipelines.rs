@@ -335,6 +335,35 @@ fn what_lay_in_a_root_that_was_removed_is_cleaned_up() {
 }
 
 #[test]
+fn what_failed_and_was_forgotten_leaves_no_row() {
+    let (mut world, clock) = scanned(|t| {
+        t.file("kept", "x");
+        for n in 0..2_000 {
+            t.file(format!("d/{n}"), "x");
+        }
+    });
+    let p = open(&world, &plain().settle_ms(0));
+    let why = "w".repeat(1_000);
+    for job in p.claim(10_000).unwrap() {
+        job.fail(&Failed::permanent(why.clone())).unwrap();
+    }
+    let compacted = |world: &World| {
+        world.warden().compact().unwrap();
+        world.warden().status().unwrap().file_bytes
+    };
+    let before = compacted(&world);
+    world.warden().remove_root(ROOT).unwrap();
+    clock.advance_ms(1);
+    world.reopen();
+    drop(again(&world));
+    assert!(again(&world).list("", None, 10).unwrap().is_empty());
+    world.reopen();
+    let after = compacted(&world);
+    assert!(after + 1_500_000 < before, "2,000 rows of 1,000 bytes are gone: {before} then {after}");
+    world.warden().check().unwrap();
+}
+
+#[test]
 fn nothing_is_missing_while_its_root_cannot_be_reached() {
     let (mut world, clock) = scanned(|t| {
         t.file("stays", "x");

@@ -247,14 +247,25 @@ impl Queue {
         self.ready.iter_mut().enumerate().filter_map(head)
     }
 
+    /// The class, ageing included, of the item to hand out next; [`Queue::promote`] comes first.
+    pub(in crate::work) fn best_class(&mut self, now_ns: i64) -> Option<u8> {
+        if !self.has_due() {
+            return None;
+        }
+        let heads: Vec<_> = self.heads().collect();
+        heads.iter().map(|head| self.rank(head, now_ns).0).min()
+    }
+
+    /// What comes first is least: class, order, handle.
+    fn rank(&self, (priority, order, handle): &(Priority, u64, Handle), now_ns: i64) -> (u8, u64, Handle) {
+        let since_ns = self.items.get(handle).map_or(now_ns, |item| item.since_ns);
+        (effective(*priority, now_ns.saturating_sub(since_ns)), *order, *handle)
+    }
+
     /// The item to hand out next, taken from its heap.
     fn pop(&mut self, now_ns: i64) -> Option<Handle> {
         let heads: Vec<_> = self.heads().collect();
-        let rank = |(priority, order, handle): &(Priority, u64, Handle)| {
-            let since_ns = self.items.get(handle).map_or(now_ns, |item| item.since_ns);
-            (effective(*priority, now_ns.saturating_sub(since_ns)), *order, *handle)
-        };
-        let (priority, _, handle) = heads.into_iter().min_by_key(rank)?;
+        let (priority, _, handle) = heads.into_iter().min_by_key(|head| self.rank(head, now_ns))?;
         self.ready.get_mut(usize::from(priority.code()))?.pop();
         if let Some(item) = self.items.get_mut(&handle) {
             item.queued = None;

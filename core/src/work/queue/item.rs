@@ -131,6 +131,12 @@ impl Tally {
         }
     }
 
+    /// Nothing is to be done but to try again what failed.
+    pub(in crate::work) fn is_idle(&self) -> bool {
+        let open = [WorkState::New, WorkState::Changed, WorkState::Stale, WorkState::Missing];
+        self.leased == 0 && self.requested == 0 && open.into_iter().all(|state| self.get(state) == 0)
+    }
+
     fn get(&self, state: WorkState) -> u64 {
         self.by_state.get(state as usize).copied().unwrap_or_default()
     }

@@ -86,8 +86,8 @@ pub(super) struct Queue {
     lapsed: Vec<(u64, u64)>,
     /// The last claim that a record names.
     pub(super) newest_claim: u64,
-    /// Requests for items that are gone: their rows can go.
-    orphans: Vec<ItemKey>,
+    /// Rows of items that are gone, which can go.
+    orphans: Vec<(WorkTable, ItemKey)>,
     /// No record is of an entry with a greater id.
     newest_record: u64,
 }
@@ -210,9 +210,15 @@ impl Queue {
                 }
             }
         }
+        let mut forgotten = Vec::new();
         for (id, record) in gone {
-            place(id, record.path.clone(), &record);
+            match record.done {
+                Some(_) => place(id, record.path.clone(), &record),
+                // Nobody has heard of it, nothing was made of it, and no file is ever given that number again.
+                None => forgotten.push((WorkTable::Records, ItemKey::Entry(id))),
+            }
         }
+        self.orphans.extend(forgotten);
     }
 
     fn load_groups(
@@ -259,8 +265,8 @@ impl Queue {
         self.root_names.clone_from(&before.root_names);
     }
 
-    /// Requests that nothing is left of.
-    pub(super) fn take_orphans(&mut self) -> Vec<ItemKey> {
+    /// Rows that nothing is left of.
+    pub(super) fn take_orphans(&mut self) -> Vec<(WorkTable, ItemKey)> {
         std::mem::take(&mut self.orphans)
     }
 
@@ -489,7 +495,7 @@ impl Queue {
         let Some(verdict) = judged.or_else(|| before.held.is_some().then(Item::gone)) else {
             self.moved.remove(&handle);
             if before.request.or(request).is_some() {
-                self.orphans.push(self.key_of(handle));
+                self.orphans.push((WorkTable::Requests, self.key_of(handle)));
             }
             return;
         };
