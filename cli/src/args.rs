@@ -343,12 +343,12 @@ impl From<CompareName> for Compare {
 impl Cli {
     /// Reads the command line; ends the process with code 2 when it makes no sense, with 0 after
     /// help or version.
-    pub(crate) fn read() -> Cli {
-        let cli = Cli::parse();
-        if let Some(message) = cli.contradiction() {
-            Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(args)?;
+        match cli.contradiction() {
+            Some(message) => Err(Cli::command().error(ErrorKind::ArgumentConflict, message)),
+            None => Ok(cli),
         }
-        cli
     }
 
     /// What clap cannot see by itself: rules across a verb's arguments and the global ones.

@@ -2,7 +2,6 @@
 //! to do.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use crate::text::printable;
 
@@ -20,10 +19,10 @@ impl Outcome {
         if complete { Outcome::Complete } else { Outcome::Incomplete }
     }
 
-    pub(crate) fn exit_code(self) -> ExitCode {
+    pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Outcome::Complete => ExitCode::SUCCESS,
-            Outcome::Incomplete => ExitCode::from(3),
+            Outcome::Complete => 0,
+            Outcome::Incomplete => 3,
         }
     }
 }
@@ -74,12 +73,12 @@ impl Failure {
     }
 
     /// Tells the user and returns the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> u8 {
         let code = match self {
             Failure::Said { code, .. } => *code,
             // Whoever reads (`| head`) has seen enough: that is no error.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
+                return 0;
             }
             Failure::Output(_) => 1,
         };
@@ -90,7 +89,7 @@ impl Failure {
         if let Some(hint) = hint {
             let _ = writeln!(stderr, "hint: {}", printable(hint));
         }
-        ExitCode::from(code)
+        code
     }
 }
 

@@ -1,13 +1,16 @@
 //! Reading the journal: an iterator over changes, and named cursors whose place is durable.
 
+use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::commit::{Engine, StateOp, Task};
 use crate::entry::Kind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Interrupt, Interrupter, Signal, Waited};
+use crate::events::Interrupter;
 use crate::journal::{Change, Token};
 use crate::path;
+use crate::signal::{Interrupt, Listener, Signal, Waited};
 use crate::store::Rows;
 use crate::warden::Warden;
 
@@ -195,11 +198,12 @@ pub struct Follow {
     cursor: Cursor,
     signal: Signal,
     interrupt: Interrupt,
+    listener: OnceLock<Listener>,
 }
 
 impl Follow {
     pub(crate) fn new(cursor: Cursor, signal: &Signal) -> Self {
-        Self { cursor, signal: signal.clone(), interrupt: Interrupt::new(signal) }
+        Self { cursor, signal: signal.clone(), interrupt: Interrupt::new(signal), listener: OnceLock::new() }
     }
 
     /// Reads what is new, as [`Cursor::read`] does, and waits for it if need be, at most for `timeout` or
@@ -212,8 +216,15 @@ impl Follow {
     pub fn next(&self, changes_max: usize, timeout: Option<Duration>) -> Result<Option<Delivery>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
+            // First silence, then look: what comes after that rings again.
+            if let Some(listener) = self.listener.get() {
+                listener.bell.silence();
+            }
             let delivery = self.cursor.read(changes_max)?;
             if !delivery.changes().is_empty() {
+                if let Some(listener) = self.listener.get() {
+                    listener.bell.ring();
+                }
                 return Ok(Some(delivery));
             }
             match self.signal.wait(delivery.upto(), deadline, &self.interrupt) {
@@ -230,10 +241,26 @@ impl Follow {
         &self.cursor
     }
 
+    /// Returns a descriptor that becomes readable with each commit, and when the warden has been closed: for
+    /// programs that wait with `poll` or an event loop. Not to be read from; it lives as long as this. When it
+    /// is readable call [`Follow::next`] with a timeout of 0 until that returns `None`; wake-ups coalesce, and
+    /// one may come without a change.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when no descriptor is to be had.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        if self.listener.get().is_none() {
+            let _ = self.listener.set(self.signal.listen()?);
+        }
+        let none = || Error::new(ErrorKind::Io, "there is no descriptor");
+        self.listener.get().map(|listener| listener.bell.fd()).ok_or_else(none)
+    }
+
     /// Returns a handle that wakes a waiting [`Follow::next`] from another thread.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
-        self.interrupt.interrupter()
+        Interrupter::of(&self.interrupt)
     }
 }
 

@@ -16,12 +16,13 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Event, Hub, Signal};
+use crate::events::{Event, Hub};
 use crate::journal::Writer;
 use crate::operation::{Counts, Operation};
 use crate::options::{Durability, Options};
 use crate::path::escape;
 use crate::root_record::RootRecord;
+use crate::signal::Signal;
 use crate::snapshot::{Cell, DirEdit, RootView, Shared, Snapshot, Tree};
 use crate::store::{Counters, Loaded, Segments, Store, WorkWrite};
 use crate::testing;
@@ -49,6 +50,8 @@ pub(crate) struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
     poison: Arc<OnceLock<String>>,
+    /// Whose threads these are: a child of a `fork` has none of them.
+    process: u32,
 }
 
 type Reply<T> = Sender<Result<T>>;
@@ -150,6 +153,7 @@ impl Engine {
             thread: Mutex::new(None),
             closed: AtomicBool::new(false),
             poison: Arc::default(),
+            process: std::process::id(),
         });
         engine.hub.begin_at(seq);
         let committer = Committer {
@@ -197,7 +201,18 @@ impl Engine {
         Ok(())
     }
 
+    /// True in a child of a `fork`.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// Fails in a child of a `fork`: whatever waits for a thread there waits for ever.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.is_forked() { Err(Error::forked()) } else { Ok(()) }
+    }
+
     fn usable(&self) -> Result<()> {
+        self.check_process()?;
         if let Some(why) = self.poison.get() {
             return Err(Error::new(ErrorKind::Poisoned, format!("the engine has failed: {why}"))
                 .with_hint("snapshots stay readable; open the state file again to go on"));
@@ -252,6 +267,7 @@ impl Engine {
 
     /// Ends the commit thread after what is waiting. A second call does nothing.
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_process()?;
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

@@ -77,6 +77,8 @@ pub enum ErrorKind {
     LeaseLost = 22,
     /// A bug in the engine: a part of it failed and was set up anew. Nothing that was acknowledged is lost.
     Panic = 23,
+    /// The handle was made before a `fork`, and this is the child.
+    Forked = 24,
 }
 
 impl ErrorKind {
@@ -113,6 +115,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::LeaseLost => "lease_lost",
             Self::Panic => "panic",
+            Self::Forked => "forked",
         }
     }
 
@@ -139,6 +142,12 @@ impl fmt::Display for ErrorKind {
 }
 
 impl Error {
+    /// Of a call in the child of a `fork`.
+    pub(crate) fn forked() -> Self {
+        Self::new(ErrorKind::Forked, "this warden was opened before a fork, by the parent process")
+            .with_hint("open the state file after the fork; one process at a time can hold it")
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             inner: Box::new(Inner {

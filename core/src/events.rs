@@ -1,16 +1,18 @@
-//! What the engine tells while it runs: events for those who subscribed, and the signal that wakes
-//! followers when something was committed.
+//! What the engine tells while it runs: events for those who subscribed.
 //!
 //! Whoever tells never waits for whoever listens: a queue is bounded, and a subscriber that lags is told
 //! so by one [`Event::Reset`]. The journal is the record; events only say that it is worth a look.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Counts, OperationKind, OperationStatus};
+use crate::signal::{Flag, Interrupt, wait_until};
 
 /// Something that happened in the engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,6 +192,7 @@ impl Coverage {
 #[derive(Debug)]
 pub struct Subscription {
     queue: Arc<Queue>,
+    bell: OnceLock<Arc<Bell>>,
 }
 
 impl Subscription {
@@ -207,7 +210,7 @@ impl Subscription {
             if std::mem::take(&mut waiting.interrupted) {
                 return Ok(None);
             }
-            if let Some(event) = waiting.events.pop_front() {
+            if let Some(event) = waiting.pop() {
                 return Ok(Some(event));
             }
             if waiting.closed {
@@ -223,7 +226,29 @@ impl Subscription {
     /// Takes the next event if there is one. Never waits.
     #[must_use]
     pub fn try_next(&self) -> Option<Event> {
-        self.queue.lock().events.pop_front()
+        self.queue.lock().pop()
+    }
+
+    /// Returns a descriptor that is readable while there is an event to be taken, and when the warden has been
+    /// closed: for programs that wait with `poll` or an event loop. Not to be read from; it lives as long as
+    /// this. Wake-ups coalesce: take events with [`Subscription::try_next`] until there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when no descriptor is to be had.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        if self.bell.get().is_none() {
+            let bell = Arc::new(Bell::new()?);
+            let mut waiting = self.queue.lock();
+            if self.bell.set(Arc::clone(&bell)).is_ok() {
+                if waiting.closed || !waiting.events.is_empty() {
+                    bell.ring();
+                }
+                waiting.bell = Some(bell);
+            }
+        }
+        let none = || Error::new(ErrorKind::Io, "there is no descriptor");
+        self.bell.get().map(|bell| bell.fd()).ok_or_else(none)
     }
 
     /// Returns a handle that wakes a waiting [`Subscription::next`].
@@ -245,6 +270,10 @@ enum Target {
 }
 
 impl Interrupter {
+    pub(crate) fn of(interrupt: &Interrupt) -> Self {
+        Self(Target::Flag(interrupt.flag()))
+    }
+
     /// Makes one waiting call return without a result; if none waits, the next call. Interrupts before
     /// that count once. Never blocks for long.
     pub fn interrupt(&self) {
@@ -255,12 +284,7 @@ impl Interrupter {
                     queue.wake.notify_all();
                 }
             }
-            Target::Flag(flag) => {
-                let closed = flag.line.lock();
-                flag.raised.store(true, Ordering::Release);
-                drop(closed);
-                flag.line.wake.notify_all();
-            }
+            Target::Flag(flag) => flag.raise(),
         }
     }
 }
@@ -278,6 +302,8 @@ struct Waiting {
     events: VecDeque<Event>,
     interrupted: bool,
     closed: bool,
+    /// Rings while there are events, once somebody has asked for it.
+    bell: Option<Arc<Bell>>,
 }
 
 impl Queue {
@@ -296,17 +322,35 @@ impl Queue {
         } else {
             waiting.events.push_back(event.clone());
         }
+        waiting.ring();
         drop(waiting);
         self.wake.notify_all();
     }
 
     fn close(&self) {
-        self.lock().closed = true;
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.ring();
+        drop(waiting);
         self.wake.notify_all();
     }
 }
 
 impl Waiting {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if let Some(bell) = self.bell.as_ref().filter(|_| self.events.is_empty() && !self.closed) {
+            bell.silence();
+        }
+        event
+    }
+
     /// Joins an event with one that waits. True when nothing is left to be queued: whoever waits for
     /// events has been woken for the one that it was joined with.
     fn absorb(&mut self, event: &Event) -> bool {
@@ -370,7 +414,7 @@ impl Hub {
             subscribers.queues.push(Arc::downgrade(&queue));
             self.count.store(subscribers.queues.len(), Ordering::Release);
         }
-        Subscription { queue }
+        Subscription { queue, bell: OnceLock::new() }
     }
 
     /// Tells every subscriber. Never waits for one.
@@ -418,123 +462,6 @@ impl Hub {
     }
 }
 
-/// Tells followers that something was committed. Clones share one signal.
-#[derive(Debug, Clone)]
-pub(crate) struct Signal(Arc<Line>);
-
-#[derive(Debug)]
-struct Line {
-    seq: AtomicU64,
-    /// Calls that wait, or are about to.
-    waiters: AtomicUsize,
-    closed: Mutex<bool>,
-    wake: Condvar,
-}
-
-impl Line {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a wait has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waited {
-    /// Something was committed: the seq now.
-    Seq(u64),
-    TimedOut,
-    Interrupted,
-    Closed,
-}
-
-impl Signal {
-    pub(crate) fn new(seq: u64) -> Self {
-        let (waiters, closed) = (AtomicUsize::new(0), Mutex::new(false));
-        Self(Arc::new(Line { seq: AtomicU64::new(seq), waiters, closed, wake: Condvar::new() }))
-    }
-
-    /// Says that `seq` can be looked at. Nearly free when nobody waits.
-    pub(crate) fn raise(&self, seq: u64) {
-        // A waiter counts itself and then reads the seq; here it is the other way round. In the one order
-        // of these four steps either the waiter sees the seq or it is seen here.
-        self.0.seq.fetch_max(seq, Ordering::SeqCst);
-        if self.0.waiters.load(Ordering::SeqCst) > 0 {
-            // Whoever saw the old seq holds the lock until it sleeps.
-            drop(self.0.lock());
-            self.0.wake.notify_all();
-        }
-    }
-
-    /// Wakes every waiter with `Closed`, and every later one.
-    pub(crate) fn close(&self) {
-        *self.0.lock() = true;
-        self.0.wake.notify_all();
-    }
-
-    /// Waits until a commit after `after` can be looked at. The interrupt must be one of this signal.
-    pub(crate) fn wait(&self, after: u64, deadline: Option<Instant>, interrupted: &Interrupt) -> Waited {
-        debug_assert!(Arc::ptr_eq(&self.0, &interrupted.0.line), "an interrupt of another signal");
-        let line = &*self.0;
-        let mut closed = line.lock();
-        line.waiters.fetch_add(1, Ordering::SeqCst);
-        let waited = loop {
-            if *closed {
-                break Waited::Closed;
-            }
-            if interrupted.take() {
-                break Waited::Interrupted;
-            }
-            let seq = line.seq.load(Ordering::SeqCst);
-            if seq > after {
-                break Waited::Seq(seq);
-            }
-            match wait_until(&line.wake, closed, deadline) {
-                Some(woken) => closed = woken,
-                None => break Waited::TimedOut,
-            }
-        };
-        line.waiters.fetch_sub(1, Ordering::SeqCst);
-        waited
-    }
-}
-
-/// What interrupts the waits of one follower.
-#[derive(Debug)]
-pub(crate) struct Interrupt(Arc<Flag>);
-
-#[derive(Debug)]
-struct Flag {
-    raised: AtomicBool,
-    line: Arc<Line>,
-}
-
-impl Interrupt {
-    pub(crate) fn new(signal: &Signal) -> Self {
-        Self(Arc::new(Flag { raised: AtomicBool::new(false), line: Arc::clone(&signal.0) }))
-    }
-
-    pub(crate) fn interrupter(&self) -> Interrupter {
-        Interrupter(Target::Flag(Arc::clone(&self.0)))
-    }
-
-    fn take(&self) -> bool {
-        self.0.raised.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// Sleeps until it is woken, for a reason or for none. `None` when the deadline has passed before.
-fn wait_until<'g, T>(
-    wake: &Condvar,
-    guard: MutexGuard<'g, T>,
-    deadline: Option<Instant>,
-) -> Option<MutexGuard<'g, T>> {
-    let Some(deadline) = deadline else {
-        return Some(wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
-    };
-    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-    Some(wake.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
@@ -566,10 +493,6 @@ mod tests {
     }
 
     /// Long enough for the slowest machine; a test that needs it has failed.
-    fn soon() -> Option<Instant> {
-        Some(Instant::now() + Duration::from_secs(60))
-    }
-
     #[test]
     fn commits_that_follow_each_other_become_one() {
         let hub = Hub::default();
@@ -654,6 +577,28 @@ mod tests {
     }
 
     #[test]
+    fn the_descriptor_is_readable_while_there_is_something_to_take() -> Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let hub = Hub::default();
+        let events = hub.subscribe(8);
+        hub.tell(committed(1));
+        let readable = || {
+            let fd = events.descriptor().unwrap();
+            poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap()
+                == 1
+        };
+        assert!(readable(), "told before anybody asked");
+        hub.tell(back("r"));
+        assert!(events.try_next().is_some() && readable() && events.try_next().is_some());
+        assert!(!readable());
+        hub.tell(committed(2));
+        assert!(readable() && events.next(None)?.is_some() && !readable());
+        hub.close();
+        assert!(readable() && events.try_next().is_none() && readable(), "closed is something to be told");
+        Ok(())
+    }
+
+    #[test]
     fn a_timeout_is_kept() {
         let hub = Hub::default();
         let events = hub.subscribe(8);
@@ -701,54 +646,5 @@ mod tests {
         }
         assert_eq!(added, LAST);
         teller.join().unwrap();
-    }
-
-    #[test]
-    fn a_signal_answers_each_of_its_ends() {
-        let signal = Signal::new(3);
-        let interrupt = Interrupt::new(&signal);
-        assert_eq!(signal.wait(2, None, &interrupt), Waited::Seq(3));
-        assert_eq!(signal.wait(3, Some(Instant::now()), &interrupt), Waited::TimedOut);
-        interrupt.interrupter().interrupt();
-        assert_eq!(signal.wait(2, None, &interrupt), Waited::Interrupted);
-        signal.raise(5);
-        signal.raise(4);
-        assert_eq!(signal.wait(3, None, &interrupt), Waited::Seq(5));
-        signal.close();
-        assert_eq!(signal.wait(3, None, &interrupt), Waited::Closed);
-    }
-
-    #[test]
-    fn a_waiting_follower_is_woken_by_interrupt_and_by_close() {
-        let signal = Signal::new(0);
-        let (one, other) = (Interrupt::new(&signal), Interrupt::new(&signal));
-        let (hand, its) = (one.interrupter(), signal.clone());
-        let first = thread::spawn(move || its.wait(0, soon(), &one));
-        let its = signal.clone();
-        let second = thread::spawn(move || its.wait(0, soon(), &other));
-        hand.interrupt();
-        assert_eq!(first.join().unwrap(), Waited::Interrupted);
-        signal.close();
-        assert_eq!(second.join().unwrap(), Waited::Closed);
-    }
-
-    #[test]
-    fn no_wake_up_is_ever_lost() {
-        const ROUNDS: u64 = 20_000;
-        let (there, back) = (Signal::new(0), Signal::new(0));
-        let (wait_there, raise_back) = (there.clone(), back.clone());
-        let echo = thread::spawn(move || {
-            let interrupt = Interrupt::new(&wait_there);
-            for round in 1..=ROUNDS {
-                assert_eq!(wait_there.wait(round - 1, soon(), &interrupt), Waited::Seq(round));
-                raise_back.raise(round);
-            }
-        });
-        let interrupt = Interrupt::new(&back);
-        for round in 1..=ROUNDS {
-            there.raise(round);
-            assert_eq!(back.wait(round - 1, soon(), &interrupt), Waited::Seq(round));
-        }
-        echo.join().unwrap();
     }
 }

@@ -38,7 +38,10 @@
 #[cfg(not(unix))]
 compile_error!("Treewarden needs Unix: directory descriptors, byte paths and inode numbers");
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 mod batch;
+mod bell;
 mod bytes;
 mod changes;
 mod clock;
@@ -56,6 +59,7 @@ mod path;
 mod root;
 mod root_record;
 mod scan;
+mod signal;
 mod snapshot;
 mod status;
 mod store;
@@ -86,7 +90,7 @@ pub use scan::{
     CancelToken, Difference, DifferenceKind, Held, Phase, Progress, Report, ScanContext, ScanError, Timings,
     VerifyReport,
 };
-pub use snapshot::{Entries, EntryRef, Filter, Snapshot};
+pub use snapshot::{Entries, EntryRef, Filter, Paths, Snapshot, Walk};
 pub use status::{DiskView, Explanation, Status};
 pub use warden::{CompactReport, RebuildReport, Warden};
 pub use work::{

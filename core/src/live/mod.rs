@@ -289,6 +289,7 @@ impl Live {
     }
 
     fn at_work(&self) -> Result<AtWork> {
+        self.engine.check_process()?;
         let running = self.lock();
         let now = running.as_ref().ok_or_else(|| self.ended())?;
         if now.paused {

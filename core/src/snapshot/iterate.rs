@@ -75,6 +75,11 @@ impl<'s> EntryRef<'s> {
         path::split_root(&self.path()).1.to_vec()
     }
 
+    /// The last component; `None` for a root itself.
+    pub(crate) fn name_in_dir(&self) -> Option<&'s [u8]> {
+        self.slot.as_ref().map(Slot::name)
+    }
+
     /// Returns the name of the root.
     #[must_use]
     pub fn root(&self) -> &'s str {

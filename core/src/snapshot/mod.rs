@@ -12,10 +12,12 @@ mod read;
 mod sync;
 mod tombstone;
 mod tree;
+mod walk;
 
 pub use filter::Filter;
 pub use iterate::{Entries, EntryRef};
 pub use read::Snapshot;
+pub use walk::{Paths, Walk};
 
 pub(crate) use cell::Cell;
 pub(crate) use edit::{BlockOp, DirEdit, Inconsistent, Placer, apply, delete_all};

@@ -12,6 +12,7 @@ use super::filter::Filter;
 use super::iterate::{Entries, EntryRef};
 use super::node::DirNode;
 use super::tree::{RootView, Tree};
+use super::walk::Walk;
 
 /// The published tree as the engine passes it around.
 pub(crate) type Shared = Arc<Version<Tree>>;
@@ -142,6 +143,12 @@ impl Snapshot {
     /// Iterates over what passes the filter, in path order.
     pub fn select(&self, filter: &Filter) -> Entries<'_> {
         Entries::new(self, filter)
+    }
+
+    /// As [`Snapshot::select`], for callers who cannot borrow: the walk keeps the snapshot.
+    #[must_use]
+    pub fn walk(&self, filter: &Filter) -> Walk {
+        Walk::new(self.clone(), filter)
     }
 
     /// Returns the totals of a directory, at any depth in the time of one lookup; `""` means all

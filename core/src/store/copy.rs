@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use redb::{ReadableTable, TableDefinition};
 use rustix::fs::RenameFlags;
@@ -89,8 +89,7 @@ fn remove_left_over(path: &Path) {
 }
 
 fn as_store(path: &Path, config: &Config, fresh: Fresh) -> (create::FreshPath, Store) {
-    let store =
-        Store { path: path.to_owned(), config: config.clone(), db: RwLock::new(Some(Arc::new(fresh.db))) };
+    let store = Store::of(path.to_owned(), config.clone(), fresh.db);
     (fresh.path, store)
 }
 
@@ -201,7 +200,7 @@ pub(super) fn rebuild(path: &Path) -> Result<Salvage> {
     let kept_as = free_name(path)?;
     let writable = Config { create: true, read_only: false, ..config.clone() };
     let old = match create::open(path, &config) {
-        Ok(db) => Some(Store { path: path.to_owned(), config, db: RwLock::new(Some(Arc::new(db))) }),
+        Ok(db) => Some(Store::of(path.to_owned(), config, db)),
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => None,
         Err(error) => return Err(error),
     };

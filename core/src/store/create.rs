@@ -168,11 +168,7 @@ pub(super) fn database(path: &Path, disk: &Arc<Disk>, cache_bytes: usize) -> Res
 /// process was faster.
 fn create(path: &Path, config: &Config) -> Result<Option<Db>> {
     let fresh = Fresh::new(path, config)?;
-    let store = Store {
-        path: path.to_owned(),
-        config: config.clone(),
-        db: std::sync::RwLock::new(Some(Arc::new(fresh.db))),
-    };
+    let store = Store::of(path.to_owned(), config.clone(), fresh.db);
     let database = new_database_id().map_err(|e| store.io("draw a database id for", e))?;
     let made = (|| {
         let txn = store.begin(Durability::Durable)?;

@@ -110,6 +110,8 @@ pub(crate) struct Store {
     /// Replaced as a whole when the file is compacted; held only to clone the handle.
     /// `None` once the file is closed.
     db: RwLock<Option<Arc<Db>>>,
+    /// Who opened it: in a child of a `fork` the pages in memory are not those of the file.
+    process: u32,
 }
 
 /// A consistent view of the rows, independent of the writer.
@@ -124,7 +126,12 @@ impl Store {
     pub(crate) fn open(path: &Path, config: Config) -> Result<Self> {
         let path = create::resolve(path)?;
         let db = create::open(&path, &config)?;
-        Ok(Self { path, config, db: RwLock::new(Some(Arc::new(db))) })
+        Ok(Self::of(path, config, db))
+    }
+
+    /// A store over an open database.
+    fn of(path: PathBuf, config: Config, db: Db) -> Self {
+        Self { path, config, db: RwLock::new(Some(Arc::new(db))), process: std::process::id() }
     }
 
     /// Absolute path of the file.
@@ -143,6 +150,9 @@ impl Store {
     }
 
     fn handle(&self) -> Result<Arc<Db>> {
+        if self.process != std::process::id() {
+            return Err(Error::forked());
+        }
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         db.clone().ok_or_else(|| Error::new(ErrorKind::Closed, "the warden has been closed"))
     }

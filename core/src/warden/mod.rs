@@ -32,7 +32,9 @@ use crate::work::Work;
 /// methods that change something wait until it is durable (see [`crate::Durability`]); reading
 /// never waits for them. The file is closed when the last clone is gone, or by [`Warden::close`].
 ///
-/// A warden does not survive `fork`: the child must not use it.
+/// A warden does not survive `fork`: in the child its methods answer `Forked`, and dropping it does nothing.
+/// Snapshots stay readable there. The lock of the file stays with the parent and with children that do not
+/// `exec`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -59,12 +61,13 @@ pub struct Warden {
 struct Inner {
     engine: Arc<Engine>,
     scanner: Arc<Scanner>,
-    live: Live,
-    work: Work,
+    live: Arc<Live>,
+    work: Arc<Work>,
 }
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        self.engine.check_process()?;
         // Whoever waits for an event or a commit is woken first: the rest may take a moment.
         self.engine.hub.close();
         self.engine.signal.close();
@@ -76,6 +79,15 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.engine.is_forked() {
+            // Its threads are not here to be waited for, its locks may be held by them, and unlocking the file
+            // would unlock it for the parent: it stays as it is until the child ends.
+            std::mem::forget(Arc::clone(&self.engine));
+            std::mem::forget(Arc::clone(&self.scanner));
+            std::mem::forget(Arc::clone(&self.live));
+            std::mem::forget(Arc::clone(&self.work));
+            return;
+        }
         let _ = self.close();
     }
 }
@@ -139,8 +151,8 @@ impl Warden {
         let loaded = store.load()?;
         let engine = Engine::start(store, loaded, options)?;
         let scanner = Arc::new(Scanner::default());
-        let live = Live::new(Arc::clone(&engine), Arc::clone(&scanner));
-        let work = Work::new(Arc::clone(&engine));
+        let live = Arc::new(Live::new(Arc::clone(&engine), Arc::clone(&scanner)));
+        let work = Arc::new(Work::new(Arc::clone(&engine)));
         Ok(Self { inner: Arc::new(Inner { engine, scanner, live, work }) })
     }
 
@@ -300,6 +312,7 @@ impl Warden {
     /// As [`Warden::scan`]; nothing is scanned when a target is wrong. When some targets fail and
     /// others do not, the failures are in their reports.
     pub fn scan_with(&self, options: &ScanOptions, context: &ScanContext) -> Result<Vec<Report>> {
+        self.engine().check_process()?;
         let mut targets: Vec<(String, Vec<u8>)> = Vec::new();
         for address in &options.targets {
             let (name, below) = path::parse(address)?;
@@ -444,6 +457,7 @@ impl Warden {
     ///
     /// What the store says.
     pub fn status(&self) -> Result<Status> {
+        self.engine().check_process()?;
         let (live, pipelines) = (self.inner.live.status(), self.inner.work.status()?);
         Ok(Status { live, pipelines, ..status::status(self.engine())? })
     }

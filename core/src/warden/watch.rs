@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::changes::Follow;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Interrupt, Subscription, Waited};
+use crate::events::Subscription;
 use crate::live::WatchOptions;
+use crate::signal::{Interrupt, Waited};
 
 use super::Warden;
 
@@ -57,6 +58,7 @@ impl Warden {
     ///
     /// None so far.
     pub fn unwatch(&self) -> Result<()> {
+        self.engine().check_process()?;
         self.inner.live.unwatch();
         Ok(())
     }
@@ -64,7 +66,7 @@ impl Warden {
     /// Returns true between [`Warden::watch`] and [`Warden::unwatch`].
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        self.inner.live.is_watching()
+        !self.engine().is_forked() && self.inner.live.is_watching()
     }
 
     /// Waits until every change that was made on disk before this call is in [`Warden::snapshot`], and
@@ -93,6 +95,7 @@ impl Warden {
     ///
     /// `InvalidArgument` when nothing is watched.
     pub fn pause(&self) -> Result<()> {
+        self.engine().check_process()?;
         self.inner.live.pause()
     }
 
@@ -102,6 +105,7 @@ impl Warden {
     ///
     /// `InvalidArgument` when nothing is watched.
     pub fn resume(&self) -> Result<()> {
+        self.engine().check_process()?;
         self.inner.live.resume()
     }
 
@@ -125,6 +129,7 @@ impl Warden {
     ///
     /// `Closed`.
     pub fn wait(&self, after: u64, timeout: Option<Duration>) -> Result<u64> {
+        self.engine().check_process()?;
         let signal = &self.engine().signal;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         match signal.wait(after, deadline, &Interrupt::new(signal)) {

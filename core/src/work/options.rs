@@ -232,6 +232,60 @@ impl PipelineOptions {
         self.retry
     }
 
+    /// Returns the class of new files.
+    #[must_use]
+    pub fn get_priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Returns how many jobs are handed out at once; 0: no bound.
+    #[must_use]
+    pub fn get_concurrency(&self) -> u32 {
+        self.concurrency
+    }
+
+    /// Returns for how long a file must be still, in milliseconds.
+    #[must_use]
+    pub fn get_settle_ms(&self) -> u64 {
+        self.settle_ms
+    }
+
+    /// Returns for how long a job is held without being renewed, in milliseconds.
+    #[must_use]
+    pub fn get_lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
+    /// Returns when a completed item is to be done anew.
+    #[must_use]
+    pub fn get_refresh(&self) -> &Refresh {
+        &self.refresh
+    }
+
+    /// Returns the runs in which stale items are handed out.
+    #[must_use]
+    pub fn get_refresh_run(&self) -> Option<&RefreshRun> {
+        self.refresh_run.as_ref()
+    }
+
+    /// Returns the limit of jobs that begin.
+    #[must_use]
+    pub fn get_rate(&self) -> Option<&RateLimit> {
+        self.rate.as_ref()
+    }
+
+    /// Returns after how many crashes in a row a job is dead; 0: never.
+    #[must_use]
+    pub fn get_crashes_max(&self) -> u32 {
+        self.crashes_max
+    }
+
+    /// Returns whether a file that was moved is done anew.
+    #[must_use]
+    pub fn get_paths_matter(&self) -> bool {
+        self.paths_matter
+    }
+
     /// Sets whether a file that was moved is to be done anew (default false: its record and attributes go
     /// along, and there is nothing to do). For what is made under a name: an index by path, an upload.
     /// [`crate::Job::done_path`] tells the old one.

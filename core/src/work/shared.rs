@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::bytes::{Put, Take};
 use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Interrupt, Interrupter};
 use crate::operation::{Counts, Operation, OperationKind, OperationStatus};
 use crate::options::Durability;
 use crate::path::escape;
+use crate::signal::{Flag, Interrupt};
 use crate::store::{Rows, WorkTable, WorkWrite};
 
 use super::claims::{self, Claims};
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(super) order: RwLock<()>,
     tokens: AtomicU64,
     ended: AtomicBool,
-    waiting: Mutex<Vec<(u64, Interrupter)>>,
+    waiting: Mutex<Vec<(u64, Arc<Flag>)>>,
     waits: AtomicU64,
     news: AtomicU64,
     /// How often everybody who waits was sent home.
@@ -285,6 +285,7 @@ impl Shared {
     }
 
     pub(super) fn usable(&self) -> Result<()> {
+        self.engine.check_process()?;
         if self.ended.load(Ordering::Acquire) {
             let name = escape(self.name.as_bytes());
             return Err(Error::new(
@@ -327,8 +328,8 @@ impl Shared {
     /// Wakes those who wait for work: there may be some.
     pub(super) fn wake(&self) {
         self.news.fetch_add(1, Ordering::SeqCst);
-        for (_, interrupter) in &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
-            interrupter.interrupt();
+        for (_, flag) in &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            flag.raise();
         }
     }
 
@@ -336,7 +337,7 @@ impl Shared {
     pub(super) fn wait(&self, seq: u64, news: u64, at_most: Option<Duration>) {
         let interrupt = Interrupt::new(&self.engine.signal);
         let number = self.waits.fetch_add(1, Ordering::Relaxed);
-        let enlist = (number, interrupt.interrupter());
+        let enlist = (number, interrupt.flag());
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(enlist);
         let deadline = at_most.and_then(|time| std::time::Instant::now().checked_add(time));
         // Whoever has news counts it first and looks for those who wait then; here it is the other way round.

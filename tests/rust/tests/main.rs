@@ -4,6 +4,8 @@
 
 // One clear typed error for every bad input, and nothing lost.
 mod bad_input;
+// Walks, tables and descriptors for other languages.
+mod bulk;
 // A child process killed at random instants and at named points.
 mod crash;
 // I/O errors and a full disk at every operation of the store, one after another.
