@@ -148,7 +148,9 @@ impl Error {
             .with_hint("open the state file after the fork; one process at a time can hold it")
     }
 
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of the program's own, for closures that the engine calls, such as those that group files. `message`
+    /// is one sentence.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             inner: Box::new(Inner {
                 kind,

@@ -155,6 +155,12 @@ impl Job {
         &self.address
     }
 
+    /// Returns the name of its pipeline.
+    #[must_use]
+    pub fn pipeline(&self) -> &str {
+        &self.shared.name
+    }
+
     /// Returns the address under which it was completed last: a file may have moved since. `None` when it was
     /// never completed, and when another file of this pipeline lies there by now, for then what was made under
     /// that name is that one's to replace.
@@ -342,9 +348,15 @@ impl Job {
     ///
     /// `LeaseLost`, and then nothing was recorded.
     pub fn release(self) -> Result<()> {
+        let outcome = self.released();
+        self.end(outcome)
+    }
+
+    /// What giving it back writes.
+    pub(super) fn released(&self) -> Outcome {
         // Stored even where it says nothing else: it tells that this claim was answered.
         let record = Record { crashes: 0, ..self.record.clone() };
-        self.end(Outcome { record: Some(record), is_done: false, counts: false })
+        Outcome { record: Some(record), is_done: false, counts: false }
     }
 
     /// What a completion writes.

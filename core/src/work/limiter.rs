@@ -247,6 +247,11 @@ impl RateLimiter {
         LimiterInterrupter(Arc::downgrade(&self.0))
     }
 
+    /// True after [`RateLimiter::close`].
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.look().closed
+    }
+
     /// Ends the limiter for all clones: calls that wait, and later ones, get `Closed`. Permits that are out
     /// stay as they are. Where it is kept in a state file, writes down how full the window is; if that
     /// fails, the next start assumes the worst.

@@ -210,7 +210,11 @@ impl Pipeline {
     /// A limiter that was closed because the pipeline has another one by now grants nothing; that is all.
     fn unless_replaced(&self, granted: Result<Option<Permit>>) -> Result<Option<Permit>> {
         match granted {
-            Err(error) if error.kind() == ErrorKind::Closed => self.shared.usable().map(|()| None),
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                self.shared.usable()?;
+                // Closed by the program: nothing will ever be granted.
+                if self.limiter().is_some_and(|limiter| limiter.is_closed()) { Err(error) } else { Ok(None) }
+            }
             granted => granted,
         }
     }
@@ -403,6 +407,22 @@ impl Pipeline {
             let outcome = job.completed(&Completion::new())?;
             ends.push((job, outcome));
         }
+        self.shared.end_jobs(&ends)
+    }
+
+    /// Gives several jobs back in one commit, as [`Job::release`] does with one. The answers are in the order of the
+    /// jobs.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; then nothing of it was recorded, and the jobs are handed out again when their leases run
+    /// out.
+    pub fn release_many(&self, jobs: Vec<Job>) -> Result<Vec<Result<()>>> {
+        let released = |job: Job| {
+            let outcome = job.released();
+            (job, outcome)
+        };
+        let ends: Vec<(Job, Outcome)> = jobs.into_iter().map(released).collect();
         self.shared.end_jobs(&ends)
     }
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use support::work::{expect, finish, lines, ns, open, plain};
-use support::{HANG, Rng, Setup, World, now_ns, show, wait_until, within};
+use support::{HANG, Rng, Setup, World, now_ns, refused, show, wait_until, within};
 use treewarden::{Completion, Durability, ErrorKind, Failed, Job, Pipeline, Priority, Walker, WorkState};
 
 const ITEMS: usize = 2_000;
@@ -317,4 +317,21 @@ fn workers_end_when_their_warden_is_closed() {
     assert!(p.list("", Some(WorkState::Indexed), 100).unwrap().len() == 20);
     world.close();
     within("the end of the workers", move || workers.stop());
+}
+
+#[test]
+fn a_closed_limiter_ends_every_claim_of_its_pipeline() {
+    let world = files(1, Durability::Durable);
+    let plain = || plain().settle_ms(0);
+    let p = open(&world, &plain().rate(treewarden::RateLimit::new(1, Duration::from_secs(1))));
+    p.limiter().unwrap().close();
+    let closed = &[ErrorKind::Closed];
+    refused("claim", p.claim(1).map(drop), closed);
+    refused("waiting", p.claim_wait(1, None).map(drop), closed);
+    // Another rate is another limiter.
+    let p = open(&world, &plain().rate(treewarden::RateLimit::new(2, Duration::from_secs(1))));
+    let jobs = p.claim(1).unwrap();
+    assert_eq!((jobs.len(), jobs[0].pipeline()), (1, p.name()));
+    assert!(p.release_many(jobs).unwrap().iter().all(Result::is_ok));
+    assert_eq!(p.status().unwrap().processing, 0);
 }
