@@ -3179,19 +3179,17 @@ tw_status tw_jobs_complete(const struct tw_jobs *jobs,
                            struct tw_error **error);
 
 /**
- * Ends all jobs that are in hand as done: in one commit those of `tw_pipeline_claim`; those of `tw_pipelines_claim`
- * with several pipelines each by itself, many of them sharing a commit. Durable on return.
+ * Ends all jobs that are in hand as done, those of each pipeline in one commit. Durable on return.
  *
  * `statuses` has room for `capacity` statuses, one for each job by index, and may be NULL: `TW_STATUS_OK`,
  * `TW_STATUS_LEASE_LOST` for one that was handed out again meanwhile, which does not keep the others from being
- * recorded, `TW_STATUS_INVALID_ARGUMENT` for one that was ended before this call, and where each ends by itself what
- * else kept it from being recorded. Without `statuses` this function returns the first of these that is not
- * `TW_STATUS_OK`, those ended before apart.
+ * recorded, `TW_STATUS_INVALID_ARGUMENT` for one that was ended before this call, and what else kept the commit of its
+ * pipeline from being written, such as `TW_STATUS_STORAGE_FULL`. Without `statuses` this function returns the first of
+ * these that is not `TW_STATUS_OK`, those ended before apart.
  *
  * Blocks. Any thread. `TW_STATUS_INVALID_ARGUMENT` when `capacity` is less than the number of jobs, and for the job
- * of a worker: all stay in hand. With any other error, such as `TW_STATUS_STORAGE_FULL`, the commit failed and
- * nothing was recorded, but the jobs are ended here all the same: they are handed out again when their leases run
- * out.
+ * of a worker: all stay in hand. Otherwise all are ended here: those that were not recorded are handed out again when
+ * their leases run out.
  */
 tw_status tw_jobs_complete_all(const struct tw_jobs *jobs,
                                tw_status *statuses,

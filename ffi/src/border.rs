@@ -12,6 +12,7 @@ use crate::handle;
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
 /// Why a function has failed.
+#[derive(Clone)]
 pub(crate) struct Failure(pub(crate) Box<Details>);
 
 impl Failure {

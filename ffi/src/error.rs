@@ -69,6 +69,7 @@ const _: () =
 /// What went wrong, to what, and what to do about it. Free it with `tw_error_free`.
 pub struct tw_error(Opaque);
 
+#[derive(Clone)]
 pub(crate) struct Details {
     pub(crate) status: tw_status,
     pub(crate) message: String,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use treewarden_core::{Completion, Job};
+use treewarden_core::{Completion, Job, Pipeline};
 
 use crate::args::{Out, timeout, tw_bytes};
 use crate::border::{Failure, Outcome, call};
@@ -132,9 +132,9 @@ impl JobsObject {
 
 impl Drop for JobsObject {
     fn drop(&mut self) {
-        let left: Vec<Job> = self.lock().iter_mut().filter_map(Option::take).collect();
+        let left = self.lock().iter_mut().filter_map(Option::take).enumerate().collect();
         // What cannot be given back is handed out again when its lease runs out.
-        drop(ends::end_each(left, Job::release));
+        drop(ends::end_many(&self.pipelines, left, Pipeline::release_many));
     }
 }
 

@@ -66,9 +66,9 @@ impl Team {
     }
 
     /// Works on one job.
-    fn run(&self, job: &mut Job) -> Result<Completion, Failed> {
+    fn run(&self, job: Job) -> (Option<Job>, Result<Completion, Failed>) {
         let me = thread::current().id();
-        let lent = jobs::lend(job, self.pipeline.clone(), |handle| {
+        let (job, lent) = jobs::lend(job, self.pipeline.clone(), |handle| {
             self.inside().insert(me);
             // SAFETY: the callback and its pointer were given for each other, to be called in any thread, and the
             // handle is good until it returns.
@@ -85,7 +85,7 @@ impl Team {
         };
         let counter = if end.is_ok() { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
-        end
+        (job, end)
     }
 }
 
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn tw_pipeline_work(
                 failed: AtomicU64::new(0),
             });
             let its = Arc::clone(&team);
-            let workers = team.pipeline.pipeline.work(threads, move |job| its.run(job))?;
+            let workers = team.pipeline.pipeline.work_by_value(threads, move |job| its.run(job))?;
             let workers = Mutex::new(Some(workers));
             out.write(handle::put(WorkersObject { workers, team })?);
             Ok(())

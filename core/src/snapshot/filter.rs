@@ -107,9 +107,9 @@ impl Filter {
         self
     }
 
-    /// Only direct children.
+    /// Only what lies in the directory of [`Filter::under`] itself; without one, the roots.
     #[must_use]
-    pub(crate) fn direct(mut self) -> Self {
+    pub fn direct(mut self) -> Self {
         self.direct = true;
         self
     }

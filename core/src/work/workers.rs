@@ -87,6 +87,24 @@ impl Pipeline {
     where
         F: Fn(&mut Job) -> Result<Completion, Failed> + Send + Sync + 'static,
     {
+        self.work_by_value(threads, move |mut job| {
+            let result = catch_unwind(AssertUnwindSafe(|| work(&mut job)))
+                .unwrap_or_else(|payload| Err(Failed::transient(panicked(payload.as_ref()))));
+            (Some(job), result)
+        })
+    }
+
+    /// As [`Pipeline::work`], for those that cannot borrow, such as other languages: `work` takes the job and hands
+    /// it back with what became of it. One that does not come back, after a panic too, is handed out again when its
+    /// lease runs out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::work`].
+    pub fn work_by_value<F>(&self, threads: usize, work: F) -> Result<Workers>
+    where
+        F: Fn(Job) -> (Option<Job>, Result<Completion, Failed>) + Send + Sync + 'static,
+    {
         if !(1..=THREADS_MAX).contains(&threads) {
             return Err(Error::invalid(format!("{threads} threads cannot work on a pipeline"))
                 .with_hint(format!("1 to {THREADS_MAX}")));
@@ -151,7 +169,7 @@ impl Drop for Workers {
 
 fn run<F>(pipeline: &Pipeline, team: &Team, work: &F)
 where
-    F: Fn(&mut Job) -> Result<Completion, Failed>,
+    F: Fn(Job) -> (Option<Job>, Result<Completion, Failed>),
 {
     while !team.is_over() {
         match pipeline.claim_until(1, &|| team.is_over()) {
@@ -169,26 +187,29 @@ where
     }
 }
 
-fn one<F>(team: &Team, mut job: Job, work: &F)
+fn one<F>(team: &Team, job: Job, work: &F)
 where
-    F: Fn(&mut Job) -> Result<Completion, Failed>,
+    F: Fn(Job) -> (Option<Job>, Result<Completion, Failed>),
 {
-    let token = job.token();
+    let (token, path) = (job.token(), job.path().to_vec());
     team.in_hand
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(token, (job.handle, job.held.expires_ns));
-    let result = catch_unwind(AssertUnwindSafe(|| work(&mut job)));
+    let result = catch_unwind(AssertUnwindSafe(|| work(job)));
     team.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
-    let path = job.path().to_vec();
+    let Ok((Some(job), result)) = result else {
+        tracing::error!(path = %escape(&path), "a worker did not give its job back");
+        team.failed.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
     let (ended, counter) = match result {
-        Ok(Ok(completion)) => match job.completed(&completion) {
+        Ok(completion) => match job.completed(&completion) {
             Ok(outcome) => (job.end(outcome), &team.done),
             // What it wants to have stored cannot be: another try may want less.
             Err(error) => (job.fail(&Failed::transient(error.message())), &team.failed),
         },
-        Ok(Err(failed)) => (job.fail(&failed), &team.failed),
-        Err(payload) => (job.fail(&Failed::transient(panicked(payload.as_ref()))), &team.failed),
+        Err(failed) => (job.fail(&failed), &team.failed),
     };
     match ended {
         Ok(()) => {

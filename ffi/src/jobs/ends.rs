@@ -5,10 +5,9 @@
 //! end is said before the job is taken.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use treewarden_core::{Completion, Failed, Job, Result};
+use treewarden_core::{Completion, Failed, Job, Pipeline, Result};
 
 use super::{Facts, JobsObject, Notes, tw_jobs};
 use crate::args::{OutRows, count, flag, timeout, tw_bytes};
@@ -16,9 +15,6 @@ use crate::border::{Failure, Outcome, call};
 use crate::error::{TW_STATUS_INVALID_ARGUMENT, TW_STATUS_OK, tw_error, tw_status};
 use crate::handle;
 use crate::pipeline::PipelineObject;
-
-/// Threads that end jobs at the same time, which share commits.
-const ENDERS: usize = 16;
 
 /// What is stored with a completion besides the attributes of the job. All zeros: as the pipeline says.
 #[repr(C)]
@@ -95,76 +91,70 @@ impl Wanted {
     }
 }
 
-/// Ends jobs one by one, on some threads: what is asked for at the same time shares a commit. The answers are in the
-/// order of the jobs.
-pub(super) fn end_each(jobs: Vec<Job>, end: fn(Job) -> Result<()>) -> Vec<Result<()>> {
-    let threads = jobs.len().min(ENDERS);
-    let answers = Mutex::new(Vec::with_capacity(jobs.len()));
-    let left = Mutex::new(jobs.into_iter().enumerate());
-    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some((index, job)) = next() {
-            let answer = end(job);
-            answers.lock().unwrap_or_else(PoisonError::into_inner).push((index, answer));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // With fewer threads it takes longer, and that is all.
-            let _ = thread::Builder::new().name("tw-end".to_owned()).spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
+/// How several jobs of one pipeline end in one commit.
+type EndMany = fn(&Pipeline, Vec<Job>) -> Result<Vec<Result<()>>>;
 
-/// A job that is in the list of a handle, and goes back to where it came from.
-struct Lent {
-    from: *mut Job,
-    to: Arc<Mutex<Vec<Option<Job>>>>,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        match self.to.lock().unwrap_or_else(PoisonError::into_inner).pop().flatten() {
-            // SAFETY: `from` is what `lend` has borrowed, and the job that lay there was moved out of it.
-            Some(job) => unsafe { self.from.write(job) },
-            // No function takes a lent job out. If one did, whoever has lent it would use one that is gone.
-            None => std::process::abort(),
+/// Ends jobs, those of each pipeline in one commit. The answers are in the order of the jobs; when a commit fails it
+/// is the answer of all of its jobs.
+pub(super) fn end_many(
+    pipelines: &[PipelineObject],
+    jobs: Vec<(usize, Job)>,
+    end: EndMany,
+) -> Vec<(usize, Outcome<()>)> {
+    let mut answers = Vec::with_capacity(jobs.len());
+    let mut left = jobs;
+    while let Some(name) = left.first().map(|(_, job)| job.pipeline().to_owned()) {
+        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, job)| job.pipeline() == name);
+        left = later;
+        let (indexes, now): (Vec<usize>, Vec<Job>) = now.into_iter().unzip();
+        let Some(of) = pipelines.iter().find(|of| of.pipeline.name() == name) else {
+            // They come from one of these; were it not so, they are handed out again when their leases run out.
+            continue;
+        };
+        match end(&of.pipeline, now) {
+            Ok(ended) => answers.extend(
+                indexes.into_iter().zip(ended.into_iter().map(|answer| answer.map_err(Failure::from))),
+            ),
+            Err(error) => {
+                let failure = Failure::from(error);
+                answers.extend(indexes.into_iter().map(|index| (index, Err(failure.clone()))));
+            }
         }
     }
+    answers.sort_by_key(|(index, _)| *index);
+    answers
 }
 
 /// Lends a job under a handle for as long as `work` runs. It cannot be ended meanwhile, but something may be noted
-/// for its end. `work` gets the handle, and calls whoever uses it.
+/// for its end. `work` gets the handle, and calls whoever uses it. The job comes back, whatever `work` says.
 pub(crate) fn lend<R>(
-    job: &mut Job,
+    job: Job,
     pipeline: PipelineObject,
     work: impl FnOnce(*const tw_jobs) -> R,
-) -> Outcome<(R, Notes)> {
-    // The handle first: it is the only thing that can fail, and nothing is lent so far.
-    let place = Arc::new(Mutex::new(Vec::with_capacity(1)));
+) -> (Option<Job>, Outcome<(R, Notes)>) {
     let notes: Arc<Mutex<Notes>> = Arc::default();
+    let facts = vec![Facts::of(&job)];
+    let place = Arc::new(Mutex::new(vec![Some(job)]));
     let object = JobsObject {
         jobs: Arc::clone(&place),
-        facts: vec![Facts::of(job)],
+        facts,
         pipelines: vec![pipeline],
         notes: Some(Arc::clone(&notes)),
     };
-    let handle = handle::put(object)?;
-    let lent = Lent { from: job, to: place };
-    // SAFETY: `job` is borrowed for as long as `lent` lives, which puts the job back on every way out; until then
-    // nobody looks at where it lay.
-    let moved = unsafe { lent.from.read() };
-    lent.to.lock().unwrap_or_else(PoisonError::into_inner).push(Some(moved));
-    let answer = work(handle.cast_const());
-    drop(lent);
-    // Only the table can free it, so it is there; whoever still looks at it finds a job that was ended.
-    let _ = handle::free::<JobsObject>(handle);
-    let notes = std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((answer, notes))
+    // Before the handle goes: it would give back what is still in its list.
+    let back = || place.lock().unwrap_or_else(PoisonError::into_inner).pop().flatten();
+    let answer = handle::put(object).map(|handle| {
+        let answer = work(handle.cast_const());
+        let job = back();
+        // Only the table can free it, so it is there; whoever still looks at it finds a job that was ended.
+        let _ = handle::free::<JobsObject>(handle);
+        (job, answer)
+    });
+    let notes = || std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner));
+    match answer {
+        Ok((job, answer)) => (job, Ok((answer, notes()))),
+        Err(failure) => (back(), Err(failure)),
+    }
 }
 
 /// A text for people: what is no UTF-8 is replaced.
@@ -207,19 +197,17 @@ pub unsafe extern "C" fn tw_jobs_complete(
     }
 }
 
-/// Ends all jobs that are in hand as done: in one commit those of `tw_pipeline_claim`; those of `tw_pipelines_claim`
-/// with several pipelines each by itself, many of them sharing a commit. Durable on return.
+/// Ends all jobs that are in hand as done, those of each pipeline in one commit. Durable on return.
 ///
 /// `statuses` has room for `capacity` statuses, one for each job by index, and may be NULL: `TW_STATUS_OK`,
 /// `TW_STATUS_LEASE_LOST` for one that was handed out again meanwhile, which does not keep the others from being
-/// recorded, `TW_STATUS_INVALID_ARGUMENT` for one that was ended before this call, and where each ends by itself what
-/// else kept it from being recorded. Without `statuses` this function returns the first of these that is not
-/// `TW_STATUS_OK`, those ended before apart.
+/// recorded, `TW_STATUS_INVALID_ARGUMENT` for one that was ended before this call, and what else kept the commit of its
+/// pipeline from being written, such as `TW_STATUS_STORAGE_FULL`. Without `statuses` this function returns the first of
+/// these that is not `TW_STATUS_OK`, those ended before apart.
 ///
 /// Blocks. Any thread. `TW_STATUS_INVALID_ARGUMENT` when `capacity` is less than the number of jobs, and for the job
-/// of a worker: all stay in hand. With any other error, such as `TW_STATUS_STORAGE_FULL`, the commit failed and
-/// nothing was recorded, but the jobs are ended here all the same: they are handed out again when their leases run
-/// out.
+/// of a worker: all stay in hand. Otherwise all are ended here: those that were not recorded are handed out again when
+/// their leases run out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_jobs_complete_all(
     jobs: *const tw_jobs,
@@ -243,7 +231,7 @@ pub unsafe extern "C" fn tw_jobs_complete_all(
                 } else {
                     Some(OutRows::new(statuses, size_of::<tw_status>(), capacity, "statuses")?)
                 };
-                let answers = complete_all(jobs)?;
+                let answers = complete_all(jobs);
                 let Some(out) = out else {
                     // Nobody else would hear of it.
                     return answers.into_iter().try_for_each(|(_, answer)| answer);
@@ -264,16 +252,10 @@ pub unsafe extern "C" fn tw_jobs_complete_all(
 }
 
 /// Completes what is in hand, by index.
-fn complete_all(jobs: &JobsObject) -> Outcome<Vec<(usize, Outcome<()>)>> {
+fn complete_all(jobs: &JobsObject) -> Vec<(usize, Outcome<()>)> {
     let take = |(index, job): (usize, &mut Option<Job>)| job.take().map(|job| (index, job));
-    let (indexes, taken): (Vec<usize>, Vec<Job>) =
-        jobs.lock().iter_mut().enumerate().filter_map(take).unzip();
-    let answers = match jobs.pipelines.as_slice() {
-        [one] => one.pipeline.complete_many(taken)?,
-        // A commit is of one pipeline, and a job does not say of which it is.
-        _ => end_each(taken, Job::complete),
-    };
-    Ok(indexes.into_iter().zip(answers.into_iter().map(|answer| answer.map_err(Failure::from))).collect())
+    let taken = jobs.lock().iter_mut().enumerate().filter_map(take).collect();
+    end_many(&jobs.pipelines, taken, Pipeline::complete_many)
 }
 
 /// Ends a job as failed; durable on return. `why` is kept up to 1,000 bytes. It is tried again after `retry_after_ms`
