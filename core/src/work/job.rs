@@ -297,6 +297,15 @@ impl Job {
         self.end(outcome)
     }
 
+    /// Checks what [`Job::complete_with`] would refuse, while the job is still in hand.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` for the attributes, `InvalidArgument` for their names and for a refresh in the past.
+    pub fn check(&self, completion: &Completion) -> Result<()> {
+        self.completed(completion).map(|_| ())
+    }
+
     /// Ends the job as failed.
     ///
     /// # Errors

@@ -389,6 +389,12 @@ impl Pipeline {
         }
     }
 
+    /// Returns how often [`Pipeline::interrupt`] was called, for those who wait in slices of time.
+    #[must_use]
+    pub fn interrupts(&self) -> u64 {
+        self.shared.interrupts()
+    }
+
     /// Wakes every call that waits for work, in all threads; they return without any.
     pub fn interrupt(&self) {
         self.shared.interrupt();

@@ -1,0 +1,235 @@
+"""Treewarden keeps the state of every file in one or many directory trees, and what has been done about each.
+
+It is a library with one state file on disk; there is no server to run. A scan looks at a tree, compares it with what is
+known and commits the difference; a watched tree is looked at as it changes. A snapshot is an immutable view of
+everything, taken without a lock; the journal tells what changed since; pipelines hand out what is to be done.
+
+>>> import pathlib, tempfile
+>>> import treewarden as tw
+>>> folder = tempfile.TemporaryDirectory()
+>>> music = pathlib.Path(folder.name, "music")
+>>> music.mkdir()
+>>> _ = (music / "a.mp3").write_bytes(b"la")
+>>> with tw.open(f"{folder.name}/state.tw") as warden:
+...     _ = warden.add_root("music", music)
+...     print(warden.scan("music").added, "added")
+...     _ = (music / "a.mp3").rename(music / "b.mp3")
+...     _ = warden.scan()
+...     for change in warden.changes().files_only():
+...         print(change.kind, change.path)
+1 added
+added music/a.mp3
+moved music/b.mp3
+>>> folder.cleanup()
+
+Start at :func:`open` and :class:`Warden`. ``treewarden.aio`` is the same for ``asyncio``, ``treewarden.progress`` shows
+progress bars, and ``python -m treewarden`` is the program for the command line. Addresses are ``ROOT/relative/path``.
+Everything that goes wrong is an :class:`Error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+from . import _errors, _types, _workers
+from ._errors import (
+    AlreadyExistsError,
+    BusyError,
+    CancelledError,
+    ClosedError,
+    ConflictError,
+    CorruptError,
+    Error,
+    ForkedError,
+    HeldError,
+    InternalError,
+    InvalidArgumentError,
+    IoError,
+    LeaseLostError,
+    NewerFormatError,
+    NotAStateFileError,
+    NotFoundError,
+    Permanent,
+    PermissionDeniedError,
+    PoisonedError,
+    PutOff,
+    ReadOnlyError,
+    ResetError,
+    StorageFullError,
+    TimeoutError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedError,
+)
+from ._treewarden import (
+    Batch,
+    CancelToken,
+    Change,
+    ChangeList,
+    Changes,
+    Clock,
+    Cursor,
+    Delivery,
+    Entries,
+    Entry,
+    Events,
+    Follow,
+    History,
+    ItemList,
+    Job,
+    JobAttrs,
+    JobList,
+    Permit,
+    Pipeline,
+    RateLimit,
+    RateLimiter,
+    RootWatch,
+    Snapshot,
+    Space,
+    Warden,
+    __version__,
+    escape,
+    open,
+    parse_retry_after,
+    rebuild,
+)
+from ._types import (
+    CompactReport,
+    Counts,
+    Difference,
+    DiskView,
+    Event,
+    Explanation,
+    Held,
+    LimiterStatus,
+    LiveStatus,
+    Operation,
+    PipelineInfo,
+    PipelineStatus,
+    Progress,
+    RebuildReport,
+    Report,
+    RequestReport,
+    RootInfo,
+    RootLive,
+    ScanError,
+    Status,
+    Timings,
+    Totals,
+    VerifyReport,
+    WorkExplanation,
+    WorkItem,
+)
+from ._workers import Workers
+
+__all__ = [
+    "AlreadyExistsError",
+    "Batch",
+    "BusyError",
+    "CancelToken",
+    "CancelledError",
+    "Change",
+    "ChangeList",
+    "Changes",
+    "Clock",
+    "ClosedError",
+    "CompactReport",
+    "ConflictError",
+    "CorruptError",
+    "Counts",
+    "Cursor",
+    "Delivery",
+    "Difference",
+    "DiskView",
+    "Entries",
+    "Entry",
+    "Error",
+    "Event",
+    "Events",
+    "Explanation",
+    "Follow",
+    "ForkedError",
+    "Held",
+    "HeldError",
+    "History",
+    "InternalError",
+    "InvalidArgumentError",
+    "IoError",
+    "ItemList",
+    "Job",
+    "JobAttrs",
+    "JobList",
+    "LeaseLostError",
+    "LimiterStatus",
+    "LiveStatus",
+    "NewerFormatError",
+    "NotAStateFileError",
+    "NotFoundError",
+    "Operation",
+    "Permanent",
+    "PermissionDeniedError",
+    "Permit",
+    "Pipeline",
+    "PipelineInfo",
+    "PipelineStatus",
+    "PoisonedError",
+    "Progress",
+    "PutOff",
+    "RateLimit",
+    "RateLimiter",
+    "ReadOnlyError",
+    "RebuildReport",
+    "Report",
+    "RequestReport",
+    "ResetError",
+    "RootInfo",
+    "RootLive",
+    "RootWatch",
+    "ScanError",
+    "Snapshot",
+    "Space",
+    "Status",
+    "StorageFullError",
+    "TimeoutError",
+    "Timings",
+    "TooLargeError",
+    "Totals",
+    "UnavailableError",
+    "UnsupportedError",
+    "VerifyReport",
+    "Warden",
+    "WorkExplanation",
+    "WorkItem",
+    "Workers",
+    "__version__",
+    "escape",
+    "open",
+    "parse_retry_after",
+    "rebuild",
+]
+
+
+def _complete(cls: type, abc: type) -> None:
+    """Gives a compiled class what an abstract class gives to its heirs, and registers it as one of them."""
+    for base in abc.__mro__[:-1]:
+        for name, value in vars(base).items():
+            is_mixin = callable(value) and not getattr(value, "__isabstractmethod__", False)
+            if is_mixin and name not in vars(cls):
+                setattr(cls, name, value)
+    abc.register(cls)  # type: ignore[attr-defined]
+
+
+# Lists of changes, jobs and operations are no `Sequence`, though they do all that one does: libraries for data frames
+# look for that before they look for a table, and would go through them one by one.
+_complete(JobAttrs, MutableMapping)
+
+def _rename() -> None:
+    """Makes what is written elsewhere look like names of this package: in messages, help and pickles."""
+    for module in (_errors, _types, _workers):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, type):
+                value.__module__ = __name__
+
+
+_rename()

@@ -1,0 +1,1365 @@
+"""The compiled part of ``treewarden``; import its names from there.
+
+Calls that wait or take long let other threads run, and Ctrl-C ends them. Every class may be used from any
+thread. A handle that was made before a ``fork`` answers ``ForkedError`` in the child; what belongs to a warden
+that was closed answers ``ClosedError``. All calls raise exceptions of the tree below ``treewarden.Error``, and
+``TypeError`` for values of a wrong type.
+
+Addresses are ``ROOT/relative/path`` and, like paths on disk, may be given as ``str``, ``bytes`` or
+``os.PathLike``. Strings are encoded and decoded as ``os.fsencode`` and ``os.fsdecode`` do, so every name that a
+file system allows comes through; what ends in ``_bytes`` is exact. What ends in ``_ns`` is in nanoseconds since
+1970 UTC; durations without an ending are in seconds.
+"""
+
+import builtins
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TypeVar, final, overload
+
+from typing_extensions import Self, Unpack
+
+from ._errors import Error
+from ._options import PipelineOptions
+from ._types import (
+    ChangeKind,
+    CompactReport,
+    Compare,
+    ContentHash,
+    Durability,
+    Event,
+    Explanation,
+    Kind,
+    LimiterStatus,
+    Operation,
+    Path,
+    PipelineInfo,
+    PipelineStatus,
+    Priority,
+    Progress,
+    RebuildReport,
+    Report,
+    RequestReport,
+    RootInfo,
+    Status,
+    Totals,
+    VerifyReport,
+    Walker,
+    WatchBackend,
+    WatchMode,
+    WatchPreset,
+    WorkExplanation,
+    WorkItem,
+    WorkState,
+)
+from ._workers import Workers
+
+__all__ = [
+    "Batch",
+    "CancelToken",
+    "Change",
+    "ChangeList",
+    "Changes",
+    "Clock",
+    "Cursor",
+    "Delivery",
+    "Entries",
+    "Entry",
+    "Events",
+    "Follow",
+    "History",
+    "ItemList",
+    "Job",
+    "JobAttrs",
+    "JobList",
+    "Permit",
+    "Pipeline",
+    "RateLimit",
+    "RateLimiter",
+    "RootWatch",
+    "Snapshot",
+    "Space",
+    "Warden",
+    "__version__",
+    "escape",
+    "main",
+    "open",
+    "parse_retry_after",
+    "rebuild",
+]
+
+_T = TypeVar("_T")
+# Methods are called `list`, too.
+_List = builtins.list
+_Buffer = bytes | bytearray | memoryview
+_Key = str | bytes
+_Time = datetime | int
+
+__version__: str
+"""Version of the package, the same as of the Rust crate."""
+
+def open(
+    path: Path,
+    *,
+    create: bool = True,
+    read_only: bool = False,
+    durability: Durability = "durable",
+    cache_bytes: int | None = None,
+    threads: int | None = None,
+    journal_keep_ms: int | None = None,
+    journal_keep_bytes_max: int | None = None,
+    tombstone_keep_ms: int | None = None,
+    history_keep_max: int | None = None,
+    clock: Clock | None = None,
+) -> Warden:
+    """Opens the state file at ``path``, or creates it (mode 0600, never through a symlink).
+
+    Opening changes nothing on disk. The file is locked: a second opener gets ``BusyError``, unless all of them
+    open it for reading only.
+
+    Args:
+        path: The state file. Its directory must exist.
+        create: False refuses to create it: ``NotFoundError`` where there is none.
+        read_only: Never writes a byte; several readers may share the file. Nothing is created.
+        durability: ``durable`` is safe against power loss when a call returns. ``relaxed`` is visible at once and
+            on disk with ``compact`` or ``close``; a crash loses whole commits from the end.
+        cache_bytes: Page cache of the store (default 16 MiB). Snapshots do not use it.
+        threads: Threads of a scan (default one for each processor).
+        journal_keep_ms: How long changes are kept (default 30 days).
+        journal_keep_bytes_max: How many bytes of changes are kept at most (default 256 MiB).
+        tombstone_keep_ms: How long missing files are remembered (default 30 days).
+        history_keep_max: How many operations the history keeps (default 1,000).
+        clock: A clock that a test moves.
+
+    Raises:
+        BusyError, NotAStateFileError, NewerFormatError, CorruptError, ReadOnlyError, PermissionDeniedError,
+        StorageFullError, NotFoundError, IoError.
+    """
+
+def rebuild(path: Path) -> RebuildReport:
+    """Salvages a damaged state file.
+
+    What can be read goes into a new file under the same name, the damaged one is kept as ``NAME.damaged-N``.
+    Consumers of the journal get a ``ResetError``. Scan afterwards: the trees are the truth.
+    """
+
+def escape(path: Path) -> str:
+    r"""Returns a form of a path that is safe to print.
+
+    Control characters, the backslash, invisible direction marks and bytes that are not UTF-8 are written as
+    ``\n``, ``\\``, ``\x1b`` or ``\u{202e}``; everything else stays as it is.
+    """
+
+def parse_retry_after(value: str, now: float | None = None) -> float | None:
+    """Reads the value of an HTTP header ``Retry-After``: seconds, or a date.
+
+    Returns how many seconds to wait, at most seven days; 0.0 for a date that has passed, None for what is
+    neither. ``now`` is the time that a date is compared with, in seconds since 1970 UTC (default: the present).
+    """
+
+def main(args: Sequence[str | bytes]) -> int:
+    """Runs the program ``treewarden`` with these arguments, its name not among them, and returns its exit code.
+
+    It writes to the standard streams of the process, not to ``sys.stdout``.
+    """
+
+@final
+class Clock:
+    """A source of wall-clock time that a test moves by hand."""
+
+    @staticmethod
+    def manual(start_ns: int) -> Clock:
+        """Returns a clock that stands still until it is moved."""
+
+    def now_ns(self) -> int:
+        """Returns the time."""
+
+    def advance(self, seconds: float) -> None:
+        """Moves the clock forward."""
+
+    def set_ns(self, ns: int) -> None:
+        """Sets the clock, backwards too."""
+
+@final
+class CancelToken:
+    """Stops a scan or a verification from another thread."""
+
+    def __new__(cls) -> Self: ...
+    def cancel(self) -> None:
+        """Asks it to stop; it does so at the next directory or block of a file."""
+
+    @property
+    def cancelled(self) -> bool:
+        """True after ``cancel``."""
+
+@final
+class RootWatch:
+    """How one root is watched.
+
+    Args:
+        preset: What the rest begins with. ``default``: debounce 0.3 s, at most 2 s, polls every 10 s where it
+            must. ``small``, for trees of some thousand files that people wait for: 0.05 s, 0.5 s, 2 s. ``large``,
+            for hundreds of thousands: 1 s, 10 s, 60 s. ``busy``, where something is always written: 2 s, 15 s,
+            30 s.
+        mode: ``auto`` watches, and polls network file systems; ``native`` always watches; ``poll`` always polls.
+        debounce: How long a directory must be quiet before it is looked at, in seconds.
+        max_wait: After how long it is looked at although it is not quiet, in seconds.
+        poll: How often what has no watch is looked at, in seconds.
+        quick: Schedule of quick scans: ``15m``, ``every 24h``, ``0 3 * * *``, ``cron 0 3 * * * Europe/Vienna``.
+        full: Schedule of full scans.
+        reconcile: When the root is scanned although nothing was heard of it (default 24 h after the last scan).
+        no_reconcile: Believes the events for ever.
+    """
+
+    def __new__(
+        cls,
+        *,
+        preset: WatchPreset = "default",
+        mode: WatchMode = "auto",
+        debounce: float | None = None,
+        max_wait: float | None = None,
+        poll: float | None = None,
+        quick: str | None = None,
+        full: str | None = None,
+        reconcile: str | None = None,
+        no_reconcile: bool = False,
+    ) -> Self: ...
+
+@final
+class Warden:
+    """An open state file: roots, scans, snapshots, the journal, and the program's own state.
+
+    Made by ``treewarden.open``. What changes something is durable on return; reading never waits for the writer.
+    A context manager: it closes the file at the end.
+    """
+
+    def close(self) -> None:
+        """Ends the engine: stops watching, wakes whoever waits, waits for commits under way.
+
+        Snapshots stay readable; everything else answers ``ClosedError``. Closing twice does nothing.
+        """
+
+    @property
+    def closed(self) -> bool:
+        """True after ``close``."""
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the state file."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the last commit."""
+
+    def token(self) -> str:
+        """Returns the present place in the journal as text that knows its database, for ``changes``."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    def add_root(
+        self,
+        name: str,
+        dir: Path,
+        *,
+        ignore: Iterable[str] = (),
+        junk: bool = False,
+        content_hash: ContentHash = "off",
+        compare: Compare = "auto",
+    ) -> RootInfo:
+        """Adds a directory tree as a root. Nothing is scanned yet.
+
+        Roots may lie inside one another: a path belongs to the most specific of them.
+
+        Args:
+            name: First component of every address in it; no ``/``, no control character.
+            dir: The directory.
+            ignore: Gitignore patterns of what is left out.
+            junk: Leaves out names that start with ``.`` or end in ``~``, ``*.tmp``, ``*.temp``, ``.DS_Store`` and
+                ``Thumbs.db``, too.
+            content_hash: ``changed`` keeps the xxh3-128 of every file that is new or changed.
+            compare: What "unchanged" means; ``auto`` chooses by the file system.
+
+        Raises:
+            AlreadyExistsError: The name or the directory is taken.
+            InvalidArgumentError, NotFoundError, PermissionDeniedError.
+        """
+
+    def set_root_options(
+        self,
+        name: str,
+        *,
+        ignore: Iterable[str] = (),
+        junk: bool = False,
+        content_hash: ContentHash = "off",
+        compare: Compare = "auto",
+    ) -> RootInfo:
+        """Replaces ignore rules, content hashes and comparison of a root; the next scan applies them."""
+
+    def remove_root(self, name: str) -> None:
+        """Removes a root with everything known about it. The files themselves are not touched."""
+
+    def move_root(self, name: str, dir: Path) -> RootInfo:
+        """Says that the tree of a root lies in another directory now. Ids, attributes and history stay."""
+
+    def roots(self) -> list[RootInfo]:
+        """Returns all roots in order of their names."""
+
+    @overload
+    def scan(
+        self,
+        target: None = None,
+        *,
+        targets: Iterable[Path] = (),
+        full: bool = False,
+        walker: Walker = "auto",
+        threads: int = 0,
+        accept_missing: bool = False,
+        progressive: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Report]: ...
+    @overload
+    def scan(
+        self,
+        target: Path,
+        *,
+        targets: Iterable[Path] = (),
+        full: bool = False,
+        walker: Walker = "auto",
+        threads: int = 0,
+        accept_missing: bool = False,
+        progressive: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Report:
+        """Scans a root or part of one, ``music`` or ``music/2024``, and applies what it finds as one commit.
+
+        With a target it returns its report; with ``targets``, or with none at all, which means all roots, one
+        report for each. A scan that finds nothing new writes not one byte. A root that is unavailable, or a
+        result that is held, is said in the report. Ctrl-C cancels it.
+
+        Args:
+            target: What to scan.
+            targets: Several of them instead.
+            full: Reads all content again where the root keeps hashes, and reports silent corruption.
+            walker: ``fd`` walks over directory descriptors, ``jwalk`` by path.
+            threads: How many; 0 means as ``open`` was told.
+            accept_missing: Applies what would otherwise be held.
+            progressive: Publishes the first scan of a root in batches as it goes.
+            progress: Called about ten times a second, on this thread. An exception cancels the scan and is raised
+                here.
+            cancel: Stops the scan; its report says ``cancelled`` then.
+
+        Raises:
+            InvalidArgumentError: Something is not an address.
+            NotFoundError: There is no such root.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """Takes the current snapshot. Never waits."""
+
+    def changes(self, since: int | str = 0) -> Changes:
+        """Iterates over every change after ``since``, oldest first, up to now. 0 means from the beginning.
+
+        Args:
+            since: A seq, or the text that ``token`` returned.
+
+        Raises:
+            ResetError: The journal does not reach back that far, or the token is of another database: read the
+                snapshot and go on from ``restart_seq``.
+        """
+
+    def cursor(self, name: str) -> Cursor:
+        """Returns the durable cursor of that name. It comes into being with its first advance, and starts at 0."""
+
+    def cursors(self) -> dict[str, int]:
+        """Returns the cursors with their places."""
+
+    def follow(self, name: str, *, batch: int = 1000, ack: bool = True) -> Follow:
+        """Follows the journal under a durable name: after a restart it goes on where it had come to.
+
+        Args:
+            name: Of the cursor.
+            batch: About how many changes are delivered at once; a commit is never split.
+            ack: Acknowledges each delivery when the next one is asked for. False leaves that to ``Delivery.ack``.
+        """
+
+    def wait(self, after: int, timeout: float | None = None) -> int:
+        """Waits for a commit after ``after`` and returns the seq then; at the end of ``timeout`` the seq as it is."""
+
+    def attrs(self, address: Path) -> dict[str, bytes]:
+        """Returns the attributes of an entry, there or missing. ``NotFoundError`` for an unknown entry."""
+
+    def set_attrs(self, address: Path, attrs: Mapping[str, _Buffer | None]) -> int:
+        """Sets attributes of an entry, and removes those given as None. Returns the seq of the commit.
+
+        They follow the entry when it moves, and go when it is forgotten. All of one entry take at most 64 KiB.
+        """
+
+    def space(self, name: str) -> Space:
+        """Returns a named key-value space."""
+
+    def batch(self) -> Batch:
+        """Begins a batch over spaces, attributes and cursors: one commit, all or nothing."""
+
+    def status(self) -> Status:
+        """Returns the state of the engine and its roots."""
+
+    def history(self, limit: int = 100) -> History:
+        """Returns the newest operations, newest first."""
+
+    def explain(self, address: Path) -> Explanation:
+        """Tells all that is known about one address, and why."""
+
+    def verify(
+        self,
+        root: str | None = None,
+        *,
+        content: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> VerifyReport:
+        """Compares the disk with the state, and changes neither.
+
+        Args:
+            root: One root only.
+            content: Reads content too, and compares it with the hashes that are kept.
+            progress: As for ``scan``.
+            cancel: Stops it: ``CancelledError``.
+        """
+
+    def check(self) -> None:
+        """Reads every row of the state file and checks it. ``CorruptError`` when one is damaged."""
+
+    def compact(self) -> CompactReport:
+        """Rewrites the state file without its free space, if that makes it smaller. Needs room for a second copy."""
+
+    def maintain(self) -> int:
+        """Applies the retention of tombstones and journal now. Returns how many files were forgotten."""
+
+    def watch(
+        self,
+        *,
+        roots: Mapping[str, RootWatch] | None = None,
+        default: RootWatch | None = None,
+        backend: WatchBackend = "auto",
+        watches_max: int | None = None,
+        scan_threads: int = 0,
+        nice: int = 0,
+        yields: bool = True,
+    ) -> None:
+        """Watches roots from now on: every change on disk is looked at and committed.
+
+        Returns at once: the first scan runs in the background, and ``sync`` waits for it. Called again with other
+        options, it restarts only what differs.
+
+        Args:
+            roots: Which roots, and how. Without it all roots, present and future.
+            default: How all roots are watched when none is named.
+            backend: Where events come from.
+            watches_max: How many directories are watched at most; the others are polled.
+            scan_threads: Threads of scans that the engine starts itself; 0 means as ``open`` was told.
+            nice: Niceness of those threads, 0 to 19.
+            yields: Such scans give way while the machine is under pressure.
+        """
+
+    def unwatch(self) -> None:
+        """Stops watching. The state stays as it is."""
+
+    @property
+    def watching(self) -> bool:
+        """True between ``watch`` and ``unwatch``."""
+
+    def sync(self, timeout: float = 60.0) -> int:
+        """Waits until every change that was made on disk before this call is in ``snapshot``. Returns its seq.
+
+        Raises:
+            TimeoutError: It took longer; the engine goes on.
+            InvalidArgumentError: Nothing is watched.
+            UnavailableError: Watching is paused.
+        """
+
+    def pause(self) -> None:
+        """Holds everything that the engine does by itself, and returns when no scan is running.
+
+        What changes meanwhile is remembered. Must not be called from the progress function of a scan.
+        """
+
+    def resume(self) -> None:
+        """Goes on after ``pause``, with what has changed meanwhile."""
+
+    def events(self, *, max_events: int = 1024) -> Events:
+        """Subscribes to what happens in the engine, with room for so many events.
+
+        When there is no room left, all that waits gives way to one ``reset``; the engine never waits for anybody.
+        """
+
+    def pipeline(
+        self,
+        name: str,
+        **options: Unpack[PipelineOptions],
+    ) -> Pipeline:
+        """Opens the pipeline of that name: which files a program works on, and what is still to be done.
+
+        Without options an existing one is opened as it was made, and one that there is not is made with the
+        defaults. With options it takes those, and the defaults for all others.
+
+        Args:
+            name: Its name.
+            root: Works on these roots only.
+            glob: Works on files whose path below the root matches one of these only.
+            group: Which files are one job. None: each by itself. ``parent``: those in one directory. ``stem``:
+                those that differ in the last extension only. ``depth:N``: those that share so many components. Or
+                a function from the address of a file to the key of its group, an address in the same root; None
+                leaves the file out.
+            group_name: Under which the function is stored (default: its ``__qualname__``).
+            version: Of what is done with a file (default 1). Another one makes everything changed once.
+            priority: Class of new files (default ``high``).
+            concurrency: How many jobs are handed out at once (default 0: no bound).
+            settle: For how long a new or changed file must be still, in seconds (default 1).
+            lease: For how long a job is held without being renewed, in seconds (default 300).
+            retry_base: Wait after the first failure, in seconds (default 60); twice as long each time.
+            retry_cap: Longest wait (default a day).
+            max_attempts: Failures of the same content after which it is dead (default 5).
+            jitter: Makes each wait longer by a random 0 to 10 percent (default).
+            refresh: When a completed item is done anew. None: never. A number: so many seconds later. ``tiers``:
+                the default tiers. ``at_completion``: when the completion says. Or tiers of your own, each an age
+                below which it counts (None for the last one) and a wait, in seconds.
+            refresh_schedule: Hands stale items out in runs only.
+            refresh_batch: Of so many items.
+            refresh_gap: With so many seconds between batches.
+            rate: How many jobs begin in any window: ``(35, 10.0)`` is 35 in any 10 seconds.
+            max_crashes: Leases in a row whose process ended after which a job is dead (default 100; 0: never).
+            paths_matter: A file that was moved is to be done anew.
+        """
+
+    def pipelines(self) -> list[PipelineInfo]:
+        """Returns the pipelines by name."""
+
+    def remove_pipeline(self, name: str) -> None:
+        """Removes a pipeline with all that it knows of its items. Leases in force are lost."""
+
+@final
+class Entry:
+    """What was observed for one path. Immutable, comparable, hashable; it can be pickled."""
+
+    @property
+    def path(self) -> str:
+        """Its address, ``ROOT/relative/path``."""
+
+    @property
+    def path_bytes(self) -> bytes:
+        """Its address, exact."""
+
+    @property
+    def name(self) -> str:
+        """The last component of its address."""
+
+    @property
+    def root(self) -> str:
+        """Name of its root."""
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+
+    @property
+    def mtime_ns(self) -> int:
+        """Modification time, exact."""
+
+    @property
+    def mtime(self) -> datetime:
+        """Modification time, aware, in microseconds."""
+
+    @property
+    def ctime_ns(self) -> int:
+        """Time of the last change of the inode, exact."""
+
+    @property
+    def ctime(self) -> datetime:
+        """Time of the last change of the inode."""
+
+    @property
+    def btime_ns(self) -> int | None:
+        """Time of birth where the file system keeps it, exact."""
+
+    @property
+    def btime(self) -> datetime | None:
+        """Time of birth where the file system keeps it."""
+
+    @property
+    def inode(self) -> int:
+        """Inode number."""
+
+    @property
+    def mode(self) -> int:
+        """Type and permission bits, as in ``os.stat_result.st_mode``."""
+
+    @property
+    def hash(self) -> str | None:
+        """xxh3-128 of the content as 32 hex digits, where the root keeps hashes."""
+
+    @property
+    def target(self) -> str | None:
+        """Target of a symlink."""
+
+    @property
+    def target_bytes(self) -> bytes | None:
+        """Target of a symlink, exact."""
+
+    @property
+    def id(self) -> int:
+        """The stable number of the file: it survives moves and restarts."""
+
+    @property
+    def seq(self) -> int:
+        """The commit that changed this entry last."""
+
+    @property
+    def missing_since_ns(self) -> int | None:
+        """When it went missing, exact; None while it is there."""
+
+    @property
+    def missing_since(self) -> datetime | None:
+        """When it went missing; None while it is there."""
+
+    @property
+    def is_file(self) -> bool:
+        """True for a regular file."""
+
+    @property
+    def is_dir(self) -> bool:
+        """True for a directory."""
+
+    @property
+    def is_symlink(self) -> bool:
+        """True for a symlink."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Change:
+    """One row of the journal. Immutable, comparable, hashable; it can be pickled.
+
+    The changes of one seq happened at once. They come in an order in which they can be applied one by one,
+    except where entries swapped names: a consumer that keeps paths applies every ``from_path``, ``missing`` and
+    ``forgotten`` of a seq before the rest, or goes by id.
+    """
+
+    @property
+    def kind(self) -> ChangeKind:
+        """What happened."""
+
+    @property
+    def entry_kind(self) -> Kind:
+        """What it happened to."""
+
+    @property
+    def root(self) -> str:
+        """Name of the root at that time."""
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+
+    @property
+    def path_bytes(self) -> bytes:
+        """Its address, exact."""
+
+    @property
+    def from_path(self) -> str | None:
+        """Of ``moved``, the address before."""
+
+    @property
+    def from_bytes(self) -> bytes | None:
+        """Of ``moved``, the address before, exact."""
+
+    @property
+    def seq(self) -> int:
+        """The commit."""
+
+    @property
+    def id(self) -> int:
+        """The stable number of the entry."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Snapshot:
+    """An immutable view of every root at one seq.
+
+    It stays exactly as it is however long it is held, and outlives the warden. Reading it needs no lock and no
+    system call. ``len`` counts files and symlinks, iterating goes over them in path order, and
+    ``snapshot[address]`` finds any entry, directories too.
+
+    It is a table, too: ``polars.DataFrame(snapshot)``, ``pyarrow.table(snapshot)``.
+    """
+
+    @property
+    def seq(self) -> int:
+        """The commit that this is the state of."""
+
+    @property
+    def roots(self) -> list[str]:
+        """The names of the roots in order."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, address: object, /) -> bool: ...
+    def __getitem__(self, address: Path, /) -> Entry: ...
+    def __iter__(self) -> Entries: ...
+    @overload
+    def get(self, address: Path, default: None = None) -> Entry | None: ...
+    @overload
+    def get(self, address: Path, default: _T) -> Entry | _T:
+        """Finds an entry by its address, or returns ``default``."""
+
+    def missing(self, address: Path) -> Entry | None:
+        """Finds the tombstone of an entry that is missing."""
+
+    def files(
+        self,
+        prefix: Path = "",
+        *,
+        glob: str | None = None,
+        kind: Kind | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+        modified_since: _Time | None = None,
+        modified_until: _Time | None = None,
+        dirs: bool = False,
+        missing: bool = False,
+    ) -> Entries:
+        """Iterates over the files and symlinks below ``prefix`` in path order; all conditions must hold.
+
+        Args:
+            prefix: Only what lies at or below this address; ``""`` means all roots.
+            glob: Only paths, relative to the prefix, that match: ``*`` stays within a component, ``**`` does not.
+            kind: Only entries of this kind.
+            min_size: Only entries of at least so many bytes.
+            max_size: Only entries of at most so many bytes.
+            modified_since: Only entries modified then or later: an aware ``datetime``, or nanoseconds.
+            modified_until: Only entries modified then or earlier.
+            dirs: Directories too.
+            missing: Tombstones instead of what is there.
+        """
+
+    def children(self, dir: Path) -> Entries:
+        """Iterates over the direct children of a directory, directories included. ``""`` lists the roots."""
+
+    def du(self, prefix: Path = "") -> Totals:
+        """Returns the totals of a directory, at any depth in the time of one lookup; ``""`` means all roots.
+
+        ``NotFoundError`` when nothing is there.
+        """
+
+    def diff(self, older: Snapshot) -> ChangeList:
+        """Lists what leads from ``older`` to this snapshot, in path order. Costs what differs."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Entries:
+    """An iterator over entries, in path order. It keeps its snapshot.
+
+    As a table it gives all entries of the same filter, from the start.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Entry: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ChangeList:
+    """Changes in a list, with indices and slices. It is a table, too: ``polars.DataFrame(changes)``."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> _List[Change]: ...
+    def __iter__(self) -> Iterator[Change]: ...
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Returns the place of the first one that equals ``value``. ``ValueError`` where there is none."""
+
+    def count(self, value: object) -> int:
+        """Returns how many equal ``value``."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Changes:
+    """An iterator over changes, oldest first, up to the commit that was the last when it was asked for.
+
+    It reads a consistent view: nothing that happens meanwhile disturbs it. As a table it gives what is left, and
+    has come to its end then.
+    """
+
+    @property
+    def last_seq(self) -> int:
+        """The commit up to which this goes: where to continue when it has ended."""
+
+    def files_only(self) -> Self:
+        """Leaves out directories, and returns itself."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Change: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Cursor:
+    """A named place in the journal that survives restarts.
+
+    What has been read counts as read only when it is acknowledged: a consumer that is killed in between reads it
+    again.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def position(self) -> int:
+        """The seq up to which changes have been acknowledged."""
+
+    def read(self, max_changes: int = 1000) -> Delivery:
+        """Reads the changes after the cursor: whole commits, until there are at least so many. Never waits.
+
+        Raises:
+            ResetError: The journal no longer reaches back to the cursor: read the snapshot, then ``advance`` it to
+                ``restart_seq``.
+        """
+
+    def advance(self, seq: int) -> int:
+        """Moves the cursor forward without reading. ``ConflictError`` when it is further already."""
+
+@final
+class Delivery:
+    """What a cursor has read and not yet acknowledged; one that never is comes again.
+
+    A context manager: it acknowledges at the end, but not after an exception. It is a table, too.
+    """
+
+    @property
+    def upto(self) -> int:
+        """The commit up to which this goes: what to advance the cursor to, here or in a batch."""
+
+    def ack(self) -> int:
+        """Acknowledges: advances the cursor durably. Returns the seq of that commit.
+
+        ``ConflictError`` when another consumer of the same name was faster.
+        """
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> _List[Change]: ...
+    def __iter__(self) -> Iterator[Change]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Follow:
+    """Follows the journal: an iterator over deliveries that waits until there is something new.
+
+    It never ends by itself: ``interrupt`` ends it, and closing the warden with ``ClosedError``.
+    """
+
+    @property
+    def cursor(self) -> Cursor:
+        """Its cursor, to advance it after a ``ResetError``."""
+
+    @property
+    def position(self) -> int:
+        """The seq up to which changes have been acknowledged."""
+
+    def next(self, timeout: float | None = None) -> Delivery | None:
+        """Reads what is new, and waits for it if need be. None at the timeout and after ``interrupt``."""
+
+    def interrupt(self) -> None:
+        """Makes one waiting call return without a result; if none waits, the next call."""
+
+    def fileno(self) -> int:
+        """Returns a descriptor that becomes readable with each commit, and when the warden has been closed.
+
+        For ``select`` and event loops; not to be read from. When it is readable call ``next(0)`` until that
+        returns None. It lives as long as this.
+        """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Delivery: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Space:
+    """A named key-value space in the state file.
+
+    Keys are 1 byte to 4 KiB, ``str`` (as UTF-8) or ``bytes``; they come back as ``bytes``, in byte order. Values
+    are bytes, up to 16 MiB. Reading sees the last commit and never waits for the writer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @overload
+    def get(self, key: _Key, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, key: _Key, default: _T) -> bytes | _T:
+        """Returns the value under a key, or ``default``."""
+
+    def put(self, key: _Key, value: _Buffer) -> int:
+        """Puts a value; durable on return. Returns the seq of its commit."""
+
+    def delete(self, key: _Key) -> bool:
+        """Deletes a key. Returns whether it was there; a key that is not there costs no commit."""
+
+    def compare_and_set(self, key: _Key, expected: _Buffer | None, value: _Buffer | None) -> bool:
+        """Puts ``value`` if the key holds ``expected``; None stands for no value. Returns whether it did."""
+
+    def items(
+        self, prefix: _Key = "", *, after: _Key | None = None, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """Returns keys that start with ``prefix`` and come after ``after``, with their values, in byte order."""
+
+    def keys(self, prefix: _Key = "") -> list[bytes]:
+        """Returns the keys that start with ``prefix``, in byte order."""
+
+    def update(self, values: Mapping[str, _Buffer] | Mapping[bytes, _Buffer]) -> int:
+        """Puts all of these in one commit. Returns its seq."""
+
+    def __getitem__(self, key: _Key, /) -> bytes: ...
+    def __setitem__(self, key: _Key, value: _Buffer, /) -> None: ...
+    def __delitem__(self, key: _Key, /) -> None: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+
+@final
+class Batch:
+    """Steps over spaces, attributes and cursors that happen together: one commit, all or nothing.
+
+    A context manager: it commits at the end, and drops everything after an exception. Nothing happens before.
+    """
+
+    def put(self, space: str, key: _Key, value: _Buffer) -> None:
+        """Puts a value into a space."""
+
+    def delete(self, space: str, key: _Key) -> None:
+        """Deletes a key from a space."""
+
+    def compare_and_set(self, space: str, key: _Key, expected: _Buffer | None, value: _Buffer | None) -> None:
+        """Puts a value if the key holds ``expected``; else the whole batch is refused with ``ConflictError``."""
+
+    def set_attrs(self, address: Path, attrs: Mapping[str, _Buffer | None]) -> None:
+        """Sets attributes of an entry, and removes those given as None."""
+
+    def remove_attr(self, address: Path, name: str) -> None:
+        """Removes an attribute of an entry."""
+
+    def advance(self, cursor: str, seq: int) -> None:
+        """Advances a named cursor, never backwards."""
+
+    def commit(self) -> int:
+        """Commits all steps at once; durable on return. Returns the seq of the commit.
+
+        On an error nothing of the batch has happened.
+        """
+
+    @property
+    def seq(self) -> int | None:
+        """The seq of the commit; None before it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class History:
+    """Operations, newest first, with indices and slices. It is a table, too."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Operation: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> _List[Operation]: ...
+    def __iter__(self) -> Iterator[Operation]: ...
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Returns the place of the first one that equals ``value``. ``ValueError`` where there is none."""
+
+    def count(self, value: object) -> int:
+        """Returns how many equal ``value``."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Events:
+    """An iterator over what happens in the engine, which waits for it.
+
+    It holds a bounded number of events. The journal is the record; events only say that it is worth a look.
+    """
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Takes the next event, and waits for it if need be. None at the timeout and after ``interrupt``."""
+
+    def interrupt(self) -> None:
+        """Makes one waiting call return without a result; if none waits, the next call."""
+
+    def fileno(self) -> int:
+        """Returns a descriptor that is readable while there is an event, and when the warden has been closed.
+
+        For ``select`` and event loops; not to be read from. Wake-ups coalesce: call ``next(0)`` until that returns
+        None. It lives as long as this.
+        """
+
+    def close(self) -> None:
+        """Ends the subscription."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Pipeline:
+    """A named consumer of work: which files it works on, and what is still to be done about each of them.
+
+    What changes something is durable on return; what many threads ask for at once shares commits.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def limiter(self) -> RateLimiter | None:
+        """Its limiter, if it has a rate."""
+
+    def claim(self, n: int = 1, *, timeout: float | None = ...) -> JobList:
+        """Takes up to ``n`` jobs that are due (at most 10,000), best first.
+
+        Args:
+            n: How many at most.
+            timeout: How long to wait for the first, in seconds; 0, the default, does not wait, None waits without
+                end. Empty at the timeout and after ``interrupt``.
+        """
+
+    @staticmethod
+    def claim_from(pipelines: Sequence[Pipeline], n: int) -> JobList:
+        """Takes up to ``n`` jobs that are due in several pipelines, best class first. Does not wait."""
+
+    def jobs(self, *, batch: int = 1, idle: float | None = None) -> Iterator[Job]:
+        """Iterates over the jobs as they become due, and waits for them.
+
+        Args:
+            batch: How many are claimed at once.
+            idle: Ends after so many seconds without work; None, the default, never.
+        """
+
+    def complete_many(self, jobs: Iterable[Job]) -> _List[Error | None]:
+        """Completes several jobs in one commit. One answer for each: None, or the error, such as a lost lease."""
+
+    def request(self, address: Path = "", priority: Priority = "critical") -> RequestReport:
+        """Asks for a file, or everything below a directory, to be done now whatever its state."""
+
+    def retry(self, address: Path = "") -> int:
+        """Makes items in error at or below an address due at once, the dead ones too. Returns how many."""
+
+    def list(self, address: Path = "", *, state: WorkState | None = None, limit: int = 1000) -> ItemList:
+        """Lists items at or below an address, by address; of one state where one is given."""
+
+    def status(self) -> PipelineStatus:
+        """Says how the pipeline stands."""
+
+    def explain(self, address: Path) -> WorkExplanation:
+        """Tells all that is known of one item: a file, or a group by its key or one of its files."""
+
+    def interrupt(self) -> None:
+        """Wakes every call that waits for work, in all threads; they return without any."""
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Waits until nothing is left to be done; items in error do not count. False at the timeout."""
+
+    def work(self, function: Callable[[Job], object], *, threads: int = 4) -> Workers:
+        """Starts threads that call ``function`` with each job as it becomes due, until ``Workers.stop``.
+
+        A return completes the job, an exception fails it with backoff; ``treewarden.Permanent`` fails it for good,
+        ``treewarden.PutOff`` puts it off. Leases are renewed while it runs.
+        """
+
+@final
+class JobList:
+    """Jobs in a list, with indices and slices. It is a table, too."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Job: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> _List[Job]: ...
+    def __iter__(self) -> Iterator[Job]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ItemList:
+    """Items of a pipeline in a list, with indices and slices. It is a table, too."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> WorkItem: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> _List[WorkItem]: ...
+    def __iter__(self) -> Iterator[WorkItem]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Job:
+    """One unit of work that was handed out, under a lease.
+
+    It ends with ``complete``, ``fail``, ``snooze`` or ``release``, each of which answers ``LeaseLostError`` when the
+    lease has run out and the job was handed out again. One that is dropped without any of them is handed out again
+    when its lease has run out.
+
+    A context manager: success completes it. An exception fails it with backoff, is logged to the logger
+    ``treewarden`` and goes no further; ``treewarden.Permanent`` fails it for good, ``treewarden.PutOff`` puts it off.
+    What is no ``Exception``, such as a ``KeyboardInterrupt``, gives it back and goes on.
+    """
+
+    @property
+    def path(self) -> str:
+        """The address of the file, or the key of the group."""
+
+    @property
+    def path_bytes(self) -> bytes:
+        """The address of the file, or the key of the group, exact."""
+
+    @property
+    def fs_path(self) -> str:
+        """Where the file lies on this disk; empty when its root was removed."""
+
+    @property
+    def fs_path_bytes(self) -> bytes:
+        """Where the file lies on this disk, exact."""
+
+    @property
+    def done_path(self) -> str | None:
+        """The address under which it was completed last: a file may have moved since.
+
+        None when it was never completed, and when another file of this pipeline lies there by now.
+        """
+
+    @property
+    def state(self) -> WorkState:
+        """Why it was handed out."""
+
+    @property
+    def priority(self) -> Priority:
+        """The class in which it waited."""
+
+    @property
+    def attempt(self) -> int:
+        """How many times this content has been tried, this time included."""
+
+    @property
+    def token(self) -> int:
+        """The fencing token: no two leases have the same."""
+
+    @property
+    def expires_ns(self) -> int:
+        """When the lease runs out, exact."""
+
+    @property
+    def expires(self) -> datetime:
+        """When the lease runs out."""
+
+    @property
+    def is_gone(self) -> bool:
+        """True for an item that is gone: what was made of it is to be cleaned up."""
+
+    @property
+    def files(self) -> list[str]:
+        """The addresses of the files of a group; of a single file its own, or nothing when it is missing."""
+
+    @property
+    def attrs(self) -> JobAttrs:
+        """What was stored with the last completion, and will be stored with this one."""
+
+    @property
+    def ended(self) -> bool:
+        """True after it was completed, failed, put off or given back."""
+
+    @property
+    def limiter(self) -> RateLimiter | None:
+        """The limiter of the pipeline, if it has a rate: for what the job sends beyond its first request."""
+
+    def complete(self, *, refresh_at: _Time | None = None, reference: _Time | None = None) -> None:
+        """Ends the job as done; durable on return.
+
+        Args:
+            refresh_at: When it is to be done anew, whatever the pipeline says: an aware ``datetime``, or nanoseconds.
+            reference: The date whose age decides between tiers (default: the modification time of the file).
+        """
+
+    def fail(
+        self, error: str | BaseException, *, permanent: bool = False, retry_after: float | None = None
+    ) -> None:
+        """Ends the job as failed.
+
+        Args:
+            error: What went wrong. The text is kept up to 1,000 bytes.
+            permanent: It will not go well with this content: dead until the file changes or somebody asks for it.
+            retry_after: Seconds before the next try, instead of the backoff.
+        """
+
+    def snooze(self, seconds: float) -> None:
+        """Puts the job off; no attempt."""
+
+    def release(self) -> None:
+        """Gives the job back: it is handed out again at once; no attempt."""
+
+    def renew(self) -> None:
+        """Renews the lease for as long as the pipeline gives them, from now."""
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """Says that the request for this job was refused because there were too many. Put the job off then."""
+
+    def answered(self) -> None:
+        """Says that the request for this job has been answered. Without it that is assumed when it ends."""
+
+    def sends_nothing(self) -> None:
+        """Says that nothing is sent for this job: it takes nobody's turn."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool: ...
+
+@final
+class JobAttrs(MutableMapping[str, bytes]):
+    """The attributes of a job: at most 64 KiB, names and values. Strings are taken as UTF-8."""
+
+    def __getitem__(self, name: str, /) -> bytes: ...
+    def __setitem__(self, name: str, value: _Buffer | str, /) -> None: ...
+    def __delitem__(self, name: str, /) -> None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+@final
+class RateLimit:
+    """How fast: at most ``limit`` requests in any ``window`` of seconds.
+
+    Args:
+        limit: 1 to 1,000,000.
+        window: In seconds, up to 30 days.
+        pacing: Requests are spread evenly over the window. False grants up to ``limit`` at once, and then none for a
+            window.
+        floor: How far throttling may lower the limit, as a share of it: 0.01 to 1.0.
+    """
+
+    def __new__(cls, limit: int, window: float, *, pacing: bool = True, floor: float = ...) -> Self: ...
+
+@final
+class RateLimiter:
+    """Grants at most so many requests in any rolling window, to any number of threads.
+
+    It begins with an empty window: what an earlier process has sent it does not know.
+
+    Args:
+        rate: How fast.
+        clock: A clock that a test moves.
+    """
+
+    def __new__(cls, rate: RateLimit | tuple[int, float], *, clock: Clock | None = None) -> Self: ...
+    def acquire(self, cost: int = 1, timeout: float | None = None) -> Permit | None:
+        """Waits until a request may be sent. None at the timeout and after ``interrupt``.
+
+        Calls are served in their order. ``ClosedError`` after ``close``.
+        """
+
+    def try_acquire(self, cost: int = 1) -> Permit | None:
+        """Grants a request if it may be sent now. Never waits and never overtakes those who wait."""
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """Takes in that the server has refused a request because there were too many: HTTP 429.
+
+        Nobody is granted anything for so many seconds (default one window), and the limit falls to four fifths.
+        """
+
+    def succeeded(self) -> None:
+        """Takes in that a request has gone well."""
+
+    def interrupt(self) -> None:
+        """Makes every waiting call return without a permit."""
+
+    def close(self) -> None:
+        """Ends the limiter: calls that wait, and later ones, get ``ClosedError``."""
+
+    def status(self) -> LimiterStatus:
+        """Returns how things stand."""
+
+@final
+class Permit:
+    """The right to send one request. Hold it until the answer has come, or until it is certain that none will.
+
+    A context manager: it is done at the end. So it is when it is dropped.
+    """
+
+    @property
+    def cost(self) -> int:
+        """What it was asked for with."""
+
+    def done(self) -> None:
+        """Says that the answer has come. The request counts for one more window from now."""
+
+    def unused(self) -> None:
+        """Says that nothing was sent and nothing will be: it never counted."""
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """Says that the answer was a refusal because there were too many requests."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

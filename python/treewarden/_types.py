@@ -1,0 +1,838 @@
+"""What calls return: one frozen dataclass for each result of the engine, and the words that occur in them.
+
+The compiled module makes them, with keyword arguments; nothing here calls it. Names are those of the other
+languages. What ends in ``_ns`` is an exact number of nanoseconds since 1970 UTC, and the property without that
+end is the same as an aware ``datetime``, rounded down to microseconds. What ends in ``_ms`` is in milliseconds,
+and the property without that end is in seconds. What ends in ``_bytes`` and stands for a path is exact, and the
+property without that end is a string, decoded as ``os.fsdecode`` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Literal, Optional, Union, overload
+
+if TYPE_CHECKING:
+    from ._treewarden import Entry
+
+__all__ = [
+    "CompactReport",
+    "Counts",
+    "Difference",
+    "DiskView",
+    "Event",
+    "Explanation",
+    "Held",
+    "LimiterStatus",
+    "LiveStatus",
+    "Operation",
+    "PipelineInfo",
+    "PipelineStatus",
+    "Progress",
+    "RebuildReport",
+    "Report",
+    "RequestReport",
+    "RootInfo",
+    "RootLive",
+    "ScanError",
+    "Status",
+    "Timings",
+    "Totals",
+    "VerifyReport",
+    "WorkExplanation",
+    "WorkItem",
+]
+
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+"""What is taken for a path on disk, and for an address in a tree."""
+
+Kind = Literal["file", "dir", "symlink"]
+ChangeKind = Literal["added", "modified", "moved", "missing", "restored", "forgotten"]
+RootState = Literal["new", "ready", "unavailable", "held"]
+OperationKind = Literal["startup", "quick", "full", "subtree", "live", "manual", "refresh"]
+OperationStatus = Literal["ok", "partial", "held", "unavailable", "cancelled", "failed"]
+Coverage = Literal["native", "mixed", "polling"]
+DifferenceKind = Literal["missing", "unknown", "changed", "corrupt"]
+Phase = Literal["walk", "hash", "commit"]
+WorkState = Literal["new", "changed", "stale", "error", "missing", "processing", "indexed"]
+Priority = Literal["critical", "high", "medium", "low", "very_low"]
+
+ContentHash = Literal["off", "changed"]
+Compare = Literal["auto", "full", "no_inode", "no_ctime", "size_mtime"]
+Durability = Literal["durable", "relaxed"]
+Walker = Literal["auto", "fd", "jwalk"]
+WatchBackend = Literal["auto", "inotify", "notify"]
+WatchMode = Literal["auto", "native", "poll"]
+WatchPreset = Literal["default", "small", "large", "busy"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@overload
+def _time(ns: int) -> datetime: ...
+@overload
+def _time(ns: Optional[int]) -> Optional[datetime]: ...
+def _time(ns: Optional[int]) -> Optional[datetime]:
+    return None if ns is None else _EPOCH + timedelta(microseconds=ns // 1_000)
+
+
+@overload
+def _seconds(ms: int) -> float: ...
+@overload
+def _seconds(ms: Optional[int]) -> Optional[float]: ...
+def _seconds(ms: Optional[int]) -> Optional[float]:
+    return None if ms is None else ms / 1_000
+
+
+class _Record:
+    """What all results have in common: a table for notebooks, and lists that cannot be changed."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.__dict__.items():
+            if isinstance(value, list):
+                # The dictionary keeps its keys, so going on through it is fine.
+                object.__setattr__(self, name, tuple(value))
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
+
+_ROWS_MAX = 20
+
+
+def _table(record: object) -> str:
+    """A record as a table of two columns. Every text in it comes from outside and is escaped."""
+    rows = []
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]
+        value = getattr(record, field.name)
+        if value is None:
+            continue
+        rows.append(f'<tr><th style="text-align:left">{html.escape(field.name)}</th><td>{_cell(value)}</td></tr>')
+    return f"<table><caption>{html.escape(type(record).__name__)}</caption><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, _Record):
+        return _table(value)
+    if isinstance(value, dict):
+        value = tuple(f"{name}: {_text(one)}" for name, one in value.items())
+    if isinstance(value, tuple):
+        shown = [_cell(one) for one in value[:_ROWS_MAX]]
+        if len(value) > _ROWS_MAX:
+            shown.append(html.escape(f"… and {len(value) - _ROWS_MAX:,} more"))
+        return "<br>".join(shown)
+    return html.escape(_text(value))
+
+
+def _text(value: object) -> str:
+    """A value as one line without control characters."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = value if isinstance(value, str) else repr(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@dataclass(frozen=True)
+class Totals(_Record):
+    """Counts over a subtree."""
+
+    files: int
+    """Files and symlinks."""
+    dirs: int
+    """Directories, without the one asked about."""
+    bytes: int
+    """Sum of the sizes of files and symlinks."""
+
+
+@dataclass(frozen=True)
+class Counts(_Record):
+    """How many files and symlinks something changed."""
+
+    added: int
+    """Seen for the first time."""
+    modified: int
+    """Changed."""
+    moved: int
+    """Found under another path."""
+    missing: int
+    """Proved to be gone."""
+    restored: int
+    """Back again."""
+    forgotten: int
+    """Dropped from the state."""
+    errors: int
+    """Paths that could not be read."""
+
+
+@dataclass(frozen=True)
+class ScanError(_Record):
+    """One path that could not be looked at. Its entry, and what lies below it, keeps its last state."""
+
+    path_bytes: bytes
+    """Its address, exact."""
+    kind: str
+    """The kind of the error, as in ``Error.kind``."""
+    message: str
+    """What happened, in words."""
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class Held(_Record):
+    """A result that waits for a scan with ``accept_missing``."""
+
+    missing: int
+    """Files and symlinks that would become missing."""
+    of: int
+    """Files and symlinks known."""
+
+
+@dataclass(frozen=True)
+class Timings(_Record):
+    """Where the time of a scan went."""
+
+    walk_ms: int
+    """Listing, looking and comparing."""
+    hash_ms: int
+    """Reading content."""
+    commit_ms: int
+    """Writing and publishing."""
+
+    @property
+    def walk(self) -> float:
+        """``walk_ms`` in seconds."""
+        return _seconds(self.walk_ms)
+
+    @property
+    def hash(self) -> float:
+        """``hash_ms`` in seconds."""
+        return _seconds(self.hash_ms)
+
+    @property
+    def commit(self) -> float:
+        """``commit_ms`` in seconds."""
+        return _seconds(self.commit_ms)
+
+
+@dataclass(frozen=True)
+class Report(_Record):
+    """The result of scanning one root. Counts are of files and symlinks, not of directories."""
+
+    root: str
+    """Name of the root."""
+    mode: Literal["quick", "full"]
+    """How deep the scan looked."""
+    seq: int
+    """The commit that the state is at after the scan."""
+    added: int
+    """Seen for the first time."""
+    modified: int
+    """Changed."""
+    moved: int
+    """Found under another path."""
+    missing: int
+    """Proved to be gone."""
+    restored: int
+    """Back again."""
+    forgotten: int
+    """Dropped because they are ignored now, or belong to another root."""
+    unchanged: int
+    """Looked at and as before."""
+    dirs: int
+    """Directories listed."""
+    files: int
+    """Files and symlinks seen."""
+    bytes: int
+    """Sum of their sizes."""
+    special: int
+    """FIFOs, sockets and devices seen; never opened, never entries."""
+    errors: int
+    """Paths that could not be looked at."""
+    first_errors: tuple[ScanError, ...]
+    """The first 100 of them."""
+    corrupt: int
+    """Files whose content changed under an unchanged fingerprint."""
+    held: Optional[Held]
+    """Set when nothing was applied because too much would become missing."""
+    unavailable: Optional[str]
+    """Set when nothing was applied because the root cannot be trusted; says why."""
+    cancelled: bool
+    """The scan was cancelled; nothing was applied."""
+    published: bool
+    """The scan made a commit."""
+    elapsed_ms: int
+    """Time taken."""
+    timings: Timings
+    """Where it went."""
+    is_clean: bool
+    """Everything could be looked at, and the result was applied."""
+    is_unchanged: bool
+    """No file or symlink changed."""
+
+    @property
+    def elapsed(self) -> float:
+        """Time taken, in seconds."""
+        return _seconds(self.elapsed_ms)
+
+
+@dataclass(frozen=True)
+class Progress(_Record):
+    """How far a scan has come."""
+
+    root: str
+    """Name of the root."""
+    phase: Phase
+    """What it is doing."""
+    dirs: int
+    """Directories listed so far."""
+    files: int
+    """Files and symlinks looked at, or in the phase ``hash`` read, so far."""
+    bytes: int
+    """Bytes of the files looked at, or read, so far."""
+    estimate_files: Optional[int]
+    """Files expected: known from the last scan, or to be read."""
+    files_per_s: float
+    """Files a second since the phase began."""
+    eta_ms: Optional[int]
+    """Time to go, where there is an estimate."""
+
+    @property
+    def eta(self) -> Optional[float]:
+        """Seconds to go, where there is an estimate."""
+        return _seconds(self.eta_ms)
+
+
+@dataclass(frozen=True)
+class RootInfo(_Record):
+    """What is known of a root."""
+
+    name: str
+    """The name, first component of every address in it."""
+    fs_path: str
+    """The directory on this machine."""
+    id: int
+    """Number of the root, never used again after its removal."""
+    content_hash: ContentHash
+    """Whether content hashes are kept."""
+    ignore: tuple[str, ...]
+    """The ignore patterns, gitignore syntax."""
+    compare: Compare
+    """The comparison in force, chosen or detected."""
+    compare_asked: Compare
+    """The comparison that was asked for; ``auto`` follows the file system when the root moves."""
+    fs_type: str
+    """Type of the file system, as the kernel names it, or its number in hexadecimal."""
+    state: RootState
+    """Whether the root can be trusted."""
+    last_scan_ns: Optional[int]
+    """End of the last scan that changed something."""
+    totals: Totals
+    """Files, directories and bytes known."""
+    reason: Optional[str] = None
+    """Of an unavailable root: what was found, and what to do."""
+    since_ns: Optional[int] = None
+    """Since when the root is in that state, where that is known."""
+    held_missing: Optional[int] = None
+    """Of a root that is held: files and symlinks that would become missing."""
+    held_of: Optional[int] = None
+    """Of a root that is held: files and symlinks known."""
+
+    @property
+    def last_scan(self) -> Optional[datetime]:
+        """End of the last scan that changed something."""
+        return _time(self.last_scan_ns)
+
+    @property
+    def since(self) -> Optional[datetime]:
+        """Since when the root is in that state, where that is known."""
+        return _time(self.since_ns)
+
+
+@dataclass(frozen=True)
+class Operation(_Record):
+    """One row of the history: what changed something, or failed to."""
+
+    id: int
+    """Number of the row."""
+    kind: OperationKind
+    """What ran."""
+    root: str
+    """Name of the root at that time; empty where it concerns all. Of a refresh run, the pipeline."""
+    start_ns: int
+    """Start."""
+    end_ns: int
+    """End."""
+    seq: int
+    """The commit that holds its result."""
+    counts: Counts
+    """What it changed."""
+    status: OperationStatus
+    """How it ended."""
+    error: Optional[str]
+    """The reason where it did not end well."""
+
+    @property
+    def start(self) -> datetime:
+        """Start."""
+        return _time(self.start_ns)
+
+    @property
+    def end(self) -> datetime:
+        """End."""
+        return _time(self.end_ns)
+
+
+@dataclass(frozen=True)
+class RootLive(_Record):
+    """How one root is watched at the moment."""
+
+    root: str
+    """Name of the root."""
+    mode: Literal["watch", "poll"]
+    """Whether it is watched or polled."""
+    coverage: Coverage
+    """Whether all directories, some or none report changes by themselves."""
+    reason: Optional[str]
+    """Why it is not all of them."""
+    coherent: bool
+    """Nothing is known to be unknown: no events were lost that no scan has made up for, and the root is neither
+    unavailable nor held."""
+    watched_dirs: int
+    """Directories that are watched."""
+    uncovered_dirs: int
+    """Directories of a watched root that are polled; 10,001 means more."""
+    pending: int
+    """Names and directories that were heard of and not looked at yet."""
+    events: int
+    """Events received since watching began."""
+    overflows: int
+    """Times that events were lost, or were too many to be remembered."""
+    scanning: bool
+    """A scan or look is under way."""
+    next_quick_ns: Optional[int]
+    """The next scheduled quick scan."""
+    next_full_ns: Optional[int]
+    """The next scheduled full scan."""
+    next_reconcile_ns: Optional[int]
+    """The next scan although nothing was heard."""
+
+    @property
+    def next_quick(self) -> Optional[datetime]:
+        """The next scheduled quick scan."""
+        return _time(self.next_quick_ns)
+
+    @property
+    def next_full(self) -> Optional[datetime]:
+        """The next scheduled full scan."""
+        return _time(self.next_full_ns)
+
+    @property
+    def next_reconcile(self) -> Optional[datetime]:
+        """The next scan although nothing was heard."""
+        return _time(self.next_reconcile_ns)
+
+
+@dataclass(frozen=True)
+class LiveStatus(_Record):
+    """How the roots are watched."""
+
+    paused: bool
+    """Between ``pause`` and ``resume``."""
+    backend: str
+    """``inotify`` or ``notify``."""
+    roots: tuple[RootLive, ...]
+    """The watched roots by name."""
+
+
+@dataclass(frozen=True)
+class PipelineStatus(_Record):
+    """A pipeline at one glance."""
+
+    name: str
+    """Its name."""
+    new: int
+    """Items never done."""
+    changed: int
+    """Items whose content, or the version of the pipeline, is another one than when they were done."""
+    stale: int
+    """Items whose refresh time has come."""
+    error: int
+    """Items whose last attempt failed, the dead ones included."""
+    missing: int
+    """Items that are gone and are to be cleaned up."""
+    processing: int
+    """Leases in force. Their items are counted under their states, too."""
+    indexed: int
+    """Items with nothing to do."""
+    dead: int
+    """Of those in error, the ones that are not tried again by themselves."""
+    requested: int
+    """Items that somebody has asked for."""
+    oldest_due_ms: Optional[int]
+    """How long the item that is due for longest has waited; None when none is due."""
+    next_due_ns: Optional[int]
+    """When something that is not due now will be; it may be before that."""
+    done_per_minute: float
+    """Completions per minute, over the last nine full minutes of this process."""
+
+    @property
+    def oldest_due(self) -> Optional[float]:
+        """``oldest_due_ms`` in seconds."""
+        return _seconds(self.oldest_due_ms)
+
+    @property
+    def next_due(self) -> Optional[datetime]:
+        """When something that is not due now will be; it may be before that."""
+        return _time(self.next_due_ns)
+
+
+@dataclass(frozen=True)
+class Status(_Record):
+    """The engine at one glance."""
+
+    fs_path: str
+    """Absolute path of the state file."""
+    database_id: str
+    """Id of the database, 32 hex digits."""
+    format_version: int
+    """Version of the file format."""
+    seq: int
+    """The last commit."""
+    file_bytes: int
+    """Size of the state file in bytes."""
+    journal_first_seq: int
+    """First commit that the journal still tells about."""
+    journal_last_seq: int
+    """Last commit that the journal can tell about."""
+    roots: tuple[RootInfo, ...]
+    """The roots by name."""
+    totals: Totals
+    """Sum over all roots."""
+    missing: int
+    """Tombstones of files and symlinks."""
+    durability: Durability
+    """When a commit counts as done."""
+    cursors: dict[str, int]
+    """The named cursors with their places."""
+    live: Optional[LiveStatus]
+    """How the roots are watched; None while they are not."""
+    pipelines: tuple[PipelineStatus, ...]
+    """The pipelines that this process has opened, by name."""
+
+
+@dataclass(frozen=True)
+class DiskView(_Record):
+    """What is on disk under an address at this moment."""
+
+    kind: Literal["file", "dir", "symlink", "special"]
+    """``special`` is a FIFO, a socket or a device."""
+    size: int
+    """Size in bytes."""
+    mtime_ns: int
+    """Modification time."""
+    ctime_ns: int
+    """Time of the last change of the inode."""
+    inode: int
+    """Inode number."""
+    mode: int
+    """Type and permission bits."""
+
+    @property
+    def mtime(self) -> datetime:
+        """Modification time."""
+        return _time(self.mtime_ns)
+
+    @property
+    def ctime(self) -> datetime:
+        """Time of the last change of the inode."""
+        return _time(self.ctime_ns)
+
+
+@dataclass(frozen=True)
+class Explanation(_Record):
+    """All that is known about one address."""
+
+    address_bytes: bytes
+    """The address asked about, exact."""
+    root: Optional[RootInfo]
+    """The root that it names."""
+    entry: Optional[Entry]
+    """The entry, if it is there."""
+    missing: Optional[Entry]
+    """The tombstone, if it is missing."""
+    on_disk: Optional[DiskView]
+    """What is on disk now."""
+    ignored_by: Optional[str]
+    """The pattern that ignores it."""
+    attrs: dict[str, int]
+    """Its attributes and their sizes in bytes."""
+    verdict: str
+    """One word: ``current``, ``changed``, ``new``, ``missing``, ``gone``, ``ignored``, ``unknown``, ``special``,
+    ``unreadable`` or ``unavailable``."""
+    reasons: tuple[str, ...]
+    """Why, in sentences."""
+
+    @property
+    def address(self) -> str:
+        """The address asked about."""
+        return os.fsdecode(self.address_bytes)
+
+
+@dataclass(frozen=True)
+class Difference(_Record):
+    """How disk and state differ at one path."""
+
+    path_bytes: bytes
+    """Its address, exact."""
+    what: DifferenceKind
+    """What differs."""
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class VerifyReport(_Record):
+    """The result of a verification."""
+
+    checked: int
+    """Files and symlinks looked at."""
+    differences: tuple[Difference, ...]
+    """The first 10,000 differences, in path order within each root."""
+    differences_total: int
+    """All of them, counted."""
+    errors: int
+    """Paths that could not be looked at, and roots that are unavailable."""
+    first_errors: tuple[ScanError, ...]
+    """The first 100 of them."""
+
+
+@dataclass(frozen=True)
+class CompactReport(_Record):
+    """The result of a compaction."""
+
+    before_bytes: int
+    """Size of the file before, in bytes."""
+    after_bytes: int
+    """Size of the file after, in bytes."""
+
+
+@dataclass(frozen=True)
+class RebuildReport(_Record):
+    """The result of a rebuild."""
+
+    roots: int
+    """Roots saved."""
+    entries: int
+    """Files and symlinks saved."""
+    lost_rows: int
+    """Rows that could not be read."""
+    spaces_rows: int
+    """Values of spaces saved."""
+    kept_as: str
+    """Where the damaged file is kept."""
+
+
+@dataclass(frozen=True)
+class PipelineInfo(_Record):
+    """A pipeline as it is stored."""
+
+    name: str
+    """Its name."""
+    options: dict[str, Any]
+    """What it works on, and how: as ``Warden.pipeline`` takes them."""
+
+
+@dataclass(frozen=True)
+class RequestReport(_Record):
+    """What asking for files came to, in items."""
+
+    added: int
+    """Nothing was to be done about them: now something is."""
+    merged: int
+    """They waited in that class, or in a better one, already."""
+    promoted: int
+    """They waited, and have come forward."""
+    will_rerun: int
+    """Somebody works on them: they are done once more afterwards."""
+
+
+@dataclass(frozen=True)
+class WorkItem(_Record):
+    """One item of a pipeline."""
+
+    path_bytes: bytes
+    """Address of the file, or key of the group, exact."""
+    state: WorkState
+    """How it stands; ``processing`` while it is held."""
+    dead: bool
+    """Failed for good."""
+
+    @property
+    def path(self) -> str:
+        """Address of the file, or key of the group."""
+        return os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class WorkExplanation(_Record):
+    """Everything that is known of one item, and why."""
+
+    path_bytes: bytes
+    """Address of the file, or key of the group, exact."""
+    state: WorkState
+    """How it stands, without regard to a lease."""
+    priority: Priority
+    """The class in which it waits or would wait."""
+    why: str
+    """In words."""
+    due_ns: Optional[int]
+    """When it is due; None for never by itself."""
+    attempts: int
+    """Failures of this content in a row."""
+    last_error: Optional[str]
+    """Why the last attempt failed."""
+    dead: bool
+    """Failed for good."""
+    done_ns: Optional[int]
+    """When it was completed last."""
+    refresh_at_ns: Optional[int]
+    """When it is to be refreshed."""
+    lease: Optional[tuple[str, int]]
+    """Who holds a lease on it, and until when, in nanoseconds since 1970 UTC."""
+    requested: Optional[Priority]
+    """The class in which somebody has asked for it."""
+    content_done: Optional[str]
+    """What identifies the content that was done: equal texts mean the same."""
+    content_now: Optional[str]
+    """What identifies the content now."""
+    attrs: dict[str, bytes]
+    """What the consumer has stored."""
+
+    @property
+    def path(self) -> str:
+        """Address of the file, or key of the group."""
+        return os.fsdecode(self.path_bytes)
+
+    @property
+    def due(self) -> Optional[datetime]:
+        """When it is due; None for never by itself."""
+        return _time(self.due_ns)
+
+    @property
+    def done(self) -> Optional[datetime]:
+        """When it was completed last."""
+        return _time(self.done_ns)
+
+    @property
+    def refresh_at(self) -> Optional[datetime]:
+        """When it is to be refreshed."""
+        return _time(self.refresh_at_ns)
+
+
+@dataclass(frozen=True)
+class LimiterStatus(_Record):
+    """What a rate limiter has come to at one moment."""
+
+    limit: int
+    """Requests in any window, as asked for."""
+    effective_limit: int
+    """Requests in any window at the moment: the limit, or less after throttling."""
+    in_window: int
+    """The cost of the permits that are out or that ended less than a window ago."""
+    waiting: int
+    """Calls that wait."""
+    paused_until_ns: Optional[int]
+    """Until when nobody is granted anything because of throttling."""
+    granted: int
+    """Permits that were granted since the limiter was made."""
+    throttled: int
+    """Reports of throttling since then."""
+    succeeded: int
+    """Reports of success since then."""
+
+    @property
+    def paused_until(self) -> Optional[datetime]:
+        """Until when nobody is granted anything because of throttling."""
+        return _time(self.paused_until_ns)
+
+
+@dataclass(frozen=True)
+class Event(_Record):
+    """Something that happened in the engine. What does not belong to its kind is None.
+
+    ``scan_started`` (root, kind), ``scan_progress`` (root, phase, dirs, files, bytes, estimate_files, eta_ms),
+    ``scan_finished`` (root, kind, status, seq, counts, elapsed_ms), ``committed`` (first_seq, last_seq, counts),
+    ``root_unavailable`` (root, reason), ``root_back`` (root), ``root_held`` (root, missing, of),
+    ``coverage_changed`` (root, coverage, reason), ``overflow`` (root), ``coherent`` (root), ``error`` (root,
+    message), ``reset`` (restart_seq). Later versions may tell of more.
+    """
+
+    name: str
+    """What happened."""
+    root: Optional[str] = None
+    """Name of the root, where it concerns one."""
+    kind: Optional[OperationKind] = None
+    """What runs or ran."""
+    phase: Optional[Phase] = None
+    """What the scan is at."""
+    dirs: Optional[int] = None
+    """Directories looked at so far."""
+    files: Optional[int] = None
+    """Files and symlinks looked at so far."""
+    bytes: Optional[int] = None
+    """Bytes of the files looked at, or read, so far."""
+    estimate_files: Optional[int] = None
+    """Files and symlinks that are expected, from the last scan."""
+    eta_ms: Optional[int] = None
+    """Time that is still expected."""
+    status: Optional[OperationStatus] = None
+    """How it ended."""
+    seq: Optional[int] = None
+    """The commit that holds its result."""
+    counts: Optional[Counts] = None
+    """What it changed. Of ``committed`` all 0 where only the program's own state did."""
+    elapsed_ms: Optional[int] = None
+    """How long it took."""
+    first_seq: Optional[int] = None
+    """The first commit that this event tells of."""
+    last_seq: Optional[int] = None
+    """The last one; it is in the snapshot already."""
+    reason: Optional[str] = None
+    """What was found, or why it is not watched natively everywhere."""
+    missing: Optional[int] = None
+    """Files and symlinks that would become missing."""
+    of: Optional[int] = None
+    """Files and symlinks known."""
+    coverage: Optional[Coverage] = None
+    """How the root is watched now."""
+    message: Optional[str] = None
+    """What failed."""
+    restart_seq: Optional[int] = None
+    """The events that follow tell of commits after this one; what was missed is in the journal."""
+
+    @property
+    def eta(self) -> Optional[float]:
+        """Seconds that are still expected."""
+        return _seconds(self.eta_ms)
+
+    @property
+    def elapsed(self) -> Optional[float]:
+        """How long it took, in seconds."""
+        return _seconds(self.elapsed_ms)
+
+    def __repr__(self) -> str:
+        told = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return f"Event({', '.join(f'{name}={value!r}' for name, value in told if value is not None)})"
