@@ -15,7 +15,7 @@ PYTHON ?= python3
 VENV := target/venv
 PY := $(VENV)/bin/python
 
-.PHONY: all build test test-rust test-c test-python lint doc bench crash soak golden header wheel install misuse clean
+.PHONY: all build test test-rust test-c test-python lint doc bench crash soak golden header wheel install clean
 
 all: build
 

@@ -753,6 +753,11 @@ struct ArrowArrayStream {
 #define TW_OPTION_FILTER_WITH_DIRS 608
 
 /**
+ * 1: only what lies in the directory of `TW_OPTION_FILTER_UNDER` itself, directories included; without one, the roots.
+ */
+#define TW_OPTION_FILTER_DIRECT 609
+
+/**
  * UTF-8: one root only. Default: all roots.
  */
 #define TW_OPTION_VERIFY_ROOT 700
@@ -2619,7 +2624,7 @@ typedef int32_t (*tw_worker_fn)(const struct tw_jobs *job, void *user_data);
 #define TW_STATUS_UNAVAILABLE 6
 
 /**
- * Too much would become missing; waits for `TW_OPTION_ACCEPT_MISSING`.
+ * Too much would become missing; waits for `TW_OPTION_SCAN_ACCEPT_MISSING`.
  */
 #define TW_STATUS_HELD 7
 
@@ -2639,7 +2644,7 @@ typedef int32_t (*tw_worker_fn)(const struct tw_jobs *job, void *user_data);
 #define TW_STATUS_CONFLICT 10
 
 /**
- * A key, value, name or attribute is over its limit.
+ * A key, value, name or attribute is over its limit, or there are too many handles.
  */
 #define TW_STATUS_TOO_LARGE 11
 
@@ -4295,6 +4300,19 @@ tw_status tw_warden_token(const struct tw_warden *warden,
                           struct tw_error **error);
 
 /**
+ * Writes a name or path of strangers so that it can be shown: UTF-8 as it is, control characters and all other bytes
+ * escaped, as in `a\nb\xff`. `text` has room for `room` bytes, four for each byte and one are enough; a zero is put at
+ * the end. `*len` is the length without it. Any thread. Never waits.
+ *
+ * `TW_STATUS_INVALID_ARGUMENT` when there is not enough room; nothing is written then.
+ */
+tw_status tw_escape(struct tw_bytes bytes,
+                    char *text,
+                    size_t room,
+                    size_t *len,
+                    struct tw_error **error);
+
+/**
  * Adds a directory tree as a root. Nothing is scanned yet. `name` is UTF-8, 1 to 255 bytes without `/` and control
  * characters: the first component of all addresses in it. `dir` is a path on this disk. `options` are of the kind
  * `TW_OPTIONS_ROOT`, or NULL for the defaults. Roots may lie inside one another: a path belongs to the most specific
@@ -4456,6 +4474,8 @@ tw_status tw_workers_free(struct tw_workers *workers,
 
 #endif  /* TREEWARDEN_H */
 
+#ifndef TREEWARDEN_STR
+#define TREEWARDEN_STR
 /* A view of a zero-terminated string. */
 #ifdef __cplusplus
 inline tw_bytes tw_str(const char *text)
@@ -4472,3 +4492,4 @@ static inline tw_bytes tw_str(const char *text)
     bytes.len = len;
     return bytes;
 }
+#endif /* TREEWARDEN_STR */

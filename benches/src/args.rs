@@ -15,6 +15,7 @@ GROUP is one of
   latency   lookups while idle, in a rescan, in a first scan
   kv        key-value get and durable put against bare redb
   work      pipelines: back-fill, memory, claim and complete, requests, limiter; bare redb, SQLite
+  bindings  iterate, look up, export, claim and complete: Rust, C, Python; os.walk, os.scandir
   live      watching: latency, set-up, sync, memory, bursts, lost events; watchman, watchfiles
   tree      builds the tree and stops
 
@@ -63,6 +64,7 @@ pub(crate) enum Group {
     Latency,
     Kv,
     Work,
+    Bindings,
     Live,
     Tree,
 }
@@ -77,6 +79,7 @@ impl Group {
             "latency" => Group::Latency,
             "kv" => Group::Kv,
             "work" => Group::Work,
+            "bindings" => Group::Bindings,
             "live" => Group::Live,
             "tree" => Group::Tree,
             _ => return None,

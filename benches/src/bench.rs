@@ -12,7 +12,7 @@ use crate::measure::Contender;
 use crate::row::{self, Row};
 use crate::table::Table;
 use crate::tree::Tree;
-use crate::{kv, latency, live, scan, snapshot, store, work};
+use crate::{bindings, kv, latency, live, scan, snapshot, store, work};
 
 /// What every group needs.
 pub(crate) struct Bench {
@@ -152,13 +152,14 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", ")).into()) }
 }
 
-const GROUPS: [(Group, &str); 7] = [
+const GROUPS: [(Group, &str); 8] = [
     (Group::Scan, "scan"),
     (Group::Store, "store"),
     (Group::Snapshot, "snapshot"),
     (Group::Latency, "latency"),
     (Group::Kv, "kv"),
     (Group::Work, "work"),
+    (Group::Bindings, "bindings"),
     // Last: watchman changes the times of the tree's own directory.
     (Group::Live, "live"),
 ];
@@ -175,6 +176,7 @@ fn measure(bench: &Bench, group: Group, phases: &mut Option<Table>) -> Result<Ve
         }
         Group::Kv => kv::run(bench),
         Group::Work => work::run(bench),
+        Group::Bindings => bindings::run(bench),
         Group::Live => live::run(bench),
         Group::All | Group::Tree => Ok(Vec::new()),
     }
@@ -201,7 +203,8 @@ relative to open directories, in C, with the same number of threads; ratios are 
 most 3 rounds; the engine's own scans do not yield to the load of the harness; until `sync` returns, from the moment at which the
 other program was done; changes, removals and bursts in private trees that are gone afterwards. Work: at most 3 rounds; jobs in
 batches, each claim and each completion one durable commit; bare redb writes the same rows in the same mode; memory above the open
-warden, the page cache of the store included.
+warden, the page cache of the store included. Bindings: the same state, addresses and jobs in each language, in a process that measures
+inside itself; `Rust` is the same in Rust; the border is what a call from C takes longer than one from Rust.
 
 ";
 

@@ -8,7 +8,7 @@ use treewarden::Walker;
 
 use crate::Result;
 use crate::measure::{Record, parse_record};
-use crate::{live, ours, peers, redb_rows, sqlite_rows, work};
+use crate::{bindings, live, ours, peers, redb_rows, sqlite_rows, work};
 
 /// Random lookups of one run.
 const LOOKUPS: usize = 200_000;
@@ -32,11 +32,12 @@ pub(crate) enum Task {
     SqliteReadAll,
     SqliteLookup,
     Work(work::Task),
+    Bindings(bindings::Task),
     Live(live::Task),
 }
 
 impl Task {
-    /// All but those of the groups `work` and `live`, which list their own.
+    /// All but those of the groups `work`, `bindings` and `live`, which list their own.
     const PLAIN: [Task; 16] = [
         Task::OursFirst,
         Task::OursAgainFd,
@@ -75,6 +76,7 @@ impl Task {
             Task::SqliteReadAll => "sqlite-read-all",
             Task::SqliteLookup => "sqlite-lookup",
             Task::Work(task) => task.name(),
+            Task::Bindings(task) => task.name(),
             Task::Live(task) => task.name(),
         }
     }
@@ -85,8 +87,9 @@ impl Task {
 
     fn all() -> impl Iterator<Item = Task> {
         let work = work::Task::ALL.into_iter().map(Task::Work);
+        let bindings = bindings::Task::ALL.into_iter().map(Task::Bindings);
         let live = live::Task::ALL.into_iter().map(Task::Live);
-        Task::PLAIN.into_iter().chain(work).chain(live)
+        Task::PLAIN.into_iter().chain(work).chain(bindings).chain(live)
     }
 
     fn measure(self, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Record> {
@@ -108,6 +111,7 @@ impl Task {
             Task::SqliteReadAll => sqlite_rows::read_all(db),
             Task::SqliteLookup => sqlite_rows::lookup(db, LOOKUPS),
             Task::Work(task) => task.measure(db, dir, threads, count),
+            Task::Bindings(task) => task.measure(db, dir, count),
             Task::Live(task) => task.measure(db, dir, threads, count),
         }
     }

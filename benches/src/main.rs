@@ -1,7 +1,7 @@
 //! The benchmark harness: Treewarden against the floor of the machine and against what a program would otherwise use.
 //!
 //! ```text
-//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|work|live|tree]
+//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|work|bindings|live|tree]
 //!     [--files N] [--dir DIR] [--runs K] [--threads T] [--markdown FILE] [--clean]
 //! ```
 //!
@@ -34,6 +34,10 @@
 //! * **Work.** Figures of pipelines come in at most three rounds too (the rescan in all), on copies of states in which every file of the
 //!   tree is pending or completed. Claims and completions stand against the rows they write in bare redb, in the mode the engine uses it
 //!   in, and against a table of jobs in SQLite; memory is that of the pipeline above the open warden. `work/mod.rs` says it row by row.
+//! * **Bindings.** Rust, C and Python do the same with the same state, each in a process of its own that measures inside itself. The C
+//!   program is compiled when the harness starts and linked with the library that lies beside the harness; Python is that of
+//!   `target/venv`. Where one of them was not built its rows are skipped, and a note says what is missing. `bindings/mod.rs` says it row
+//!   by row.
 //!
 //! Nothing here may write outside `--dir`, and the tree is the same after a run as before, but for the ctime of its top directory, in
 //! which watchman touches a file.
@@ -43,6 +47,7 @@
 
 mod args;
 mod bench;
+mod bindings;
 mod child;
 mod floor;
 mod histogram;

@@ -1,6 +1,6 @@
 //! Arguments: bytes that come in, places that results go to. Everything is checked before anything is done.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, c_char};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -146,6 +146,47 @@ impl<T: Copy> OutRows<T> {
             let place = unsafe { self.rows.byte_add(index * self.row_bytes) };
             Out { place, bytes: self.row_bytes }.write(value);
         }
+    }
+}
+
+/// Room for a zero-terminated text, and for its length without the zero.
+pub(crate) struct TextOut<'a> {
+    bytes: OutRows<u8>,
+    len: Out<usize>,
+    what: &'a str,
+}
+
+impl<'a> TextOut<'a> {
+    /// # Safety
+    ///
+    /// `room` bytes may be written at `place`, and `len` may be written to; or they are NULL.
+    pub(crate) unsafe fn new(
+        (place, room): (*mut c_char, usize),
+        len: *mut usize,
+        what: &'a str,
+    ) -> Outcome<Self> {
+        // SAFETY: as promised.
+        unsafe {
+            Ok(Self {
+                bytes: OutRows::new(place.cast::<u8>(), 1, room, what)?,
+                len: Out::new(len, "len")?,
+                what,
+            })
+        }
+    }
+
+    /// Writes all of it, or nothing.
+    pub(crate) fn write(&self, text: &str) -> Outcome<()> {
+        let needed = text.len() + 1;
+        if needed > self.bytes.capacity {
+            let (what, room) = (self.what, self.bytes.capacity);
+            return Err(Failure::invalid(format!("`{what}` has room for {room} bytes, of {needed}")));
+        }
+        for (index, byte) in text.bytes().chain([0]).enumerate() {
+            self.bytes.write(index, byte);
+        }
+        self.len.write(text.len());
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ pub const TW_STATUS_BUSY: tw_status = 4;
 pub const TW_STATUS_PERMISSION_DENIED: tw_status = 5;
 /// The root cannot be trusted at the moment; nothing was changed.
 pub const TW_STATUS_UNAVAILABLE: tw_status = 6;
-/// Too much would become missing; waits for `TW_OPTION_ACCEPT_MISSING`.
+/// Too much would become missing; waits for `TW_OPTION_SCAN_ACCEPT_MISSING`.
 pub const TW_STATUS_HELD: tw_status = 7;
 /// The caller cancelled.
 pub const TW_STATUS_CANCELLED: tw_status = 8;
@@ -32,7 +32,7 @@ pub const TW_STATUS_CANCELLED: tw_status = 8;
 pub const TW_STATUS_RESET: tw_status = 9;
 /// A compare-and-set found another value, or a batch raced with a removal.
 pub const TW_STATUS_CONFLICT: tw_status = 10;
-/// A key, value, name or attribute is over its limit.
+/// A key, value, name or attribute is over its limit, or there are too many handles.
 pub const TW_STATUS_TOO_LARGE: tw_status = 11;
 /// The state file is damaged.
 pub const TW_STATUS_CORRUPT: tw_status = 12;

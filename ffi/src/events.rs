@@ -405,7 +405,7 @@ pub unsafe extern "C" fn tw_events_listen(
                 Ok(None) => Step::Again,
                 Err(error) => Step::End(tw_status::from(error.kind().code())),
             };
-            out.write(listener::start("tw-events", user_data, stop, body)?);
+            out.write(listener::start("tw-tell", user_data, stop, body)?);
             Ok(())
         })
     }

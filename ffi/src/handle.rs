@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sharded_slab::{Config, DefaultConfig, Slab};
 
 use crate::border::{Failure, Outcome};
-use crate::error::{TW_STATUS_FORKED, TW_STATUS_INVALID_HANDLE};
+use crate::error::{TW_STATUS_FORKED, TW_STATUS_INVALID_HANDLE, TW_STATUS_TOO_LARGE};
 
 /// One bit is kept free, so that one can be added to every key: no handle is NULL.
 struct Keys;
 
 impl Config for Keys {
     const INITIAL_PAGE_SIZE: usize = DefaultConfig::INITIAL_PAGE_SIZE;
-    const MAX_PAGES: usize = DefaultConfig::MAX_PAGES;
-    const MAX_THREADS: usize = DefaultConfig::MAX_THREADS;
+    // 32 × (2^20 - 1) handles of each of 32,768 threads that make handles at a time. The other bits say which of the
+    // handles in one place is meant.
+    const MAX_PAGES: usize = 20;
+    const MAX_THREADS: usize = 32_768;
     const RESERVED_BITS: usize = 1;
 }
 
@@ -60,9 +62,7 @@ pub(crate) fn put<T: Object>(object: T) -> Outcome<*mut T::Opaque> {
     let slot = Slot { object: Box::new(object), forks: FORKS.load(Ordering::Relaxed) };
     match TABLE.insert(slot).and_then(|key| key.checked_add(1)) {
         Some(number) => Ok(std::ptr::without_provenance_mut(number)),
-        None => {
-            Err(Failure::new(TW_STATUS_INVALID_HANDLE, "there are too many handles; free some".to_owned()))
-        }
+        None => Err(Failure::new(TW_STATUS_TOO_LARGE, "there are too many handles; free some".to_owned())),
     }
 }
 

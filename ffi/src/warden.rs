@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use treewarden_core::{Clock, Warden};
 
-use crate::args::{Out, OutRows, count, tw_bytes};
+use crate::args::{Out, TextOut, count, tw_bytes};
 use crate::border::{Failure, Outcome, call};
 use crate::error::{tw_error, tw_status};
 use crate::handle::{self, Object, Opaque};
@@ -119,20 +119,30 @@ pub unsafe extern "C" fn tw_warden_token(
     // SAFETY: the caller's pointers are as the header says.
     unsafe {
         call(error, || {
-            let out = OutRows::new(token.cast::<u8>(), 1, room, "token")?;
-            let out_len = Out::new(len, "len")?;
-            handle::with::<WardenObject, _>(warden, |object| {
-                let text = object.warden.token().to_string();
-                if text.len() >= out.capacity {
-                    let needed = text.len() + 1;
-                    return Err(Failure::invalid(format!("`token` has room for {room} bytes, of {needed}")));
-                }
-                for (index, byte) in text.bytes().chain([0]).enumerate() {
-                    out.write(index, byte);
-                }
-                out_len.write(text.len());
-                Ok(())
-            })
+            let out = TextOut::new((token, room), len, "token")?;
+            handle::with::<WardenObject, _>(warden, |object| out.write(&object.warden.token().to_string()))
+        })
+    }
+}
+
+/// Writes a name or path of strangers so that it can be shown: UTF-8 as it is, control characters and all other bytes
+/// escaped, as in `a\nb\xff`. `text` has room for `room` bytes, four for each byte and one are enough; a zero is put at
+/// the end. `*len` is the length without it. Any thread. Never waits.
+///
+/// `TW_STATUS_INVALID_ARGUMENT` when there is not enough room; nothing is written then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tw_escape(
+    bytes: tw_bytes,
+    text: *mut c_char,
+    room: usize,
+    len: *mut usize,
+    error: *mut *mut tw_error,
+) -> tw_status {
+    // SAFETY: the caller's pointers are as the header says.
+    unsafe {
+        call(error, || {
+            let out = TextOut::new((text, room), len, "text")?;
+            out.write(&treewarden_core::escape(bytes.read("bytes")?))
         })
     }
 }

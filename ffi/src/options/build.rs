@@ -181,6 +181,9 @@ pub(crate) fn filter(options: Option<&OptionsObject>) -> Outcome<Filter> {
     if said.flag(TW_OPTION_FILTER_MISSING) == Some(true) {
         built = built.missing();
     }
+    if said.flag(TW_OPTION_FILTER_DIRECT) == Some(true) {
+        built = built.direct().with_dirs();
+    }
     if said.flag(TW_OPTION_FILTER_WITH_DIRS) == Some(true) {
         built = built.with_dirs();
     }

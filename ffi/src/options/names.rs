@@ -182,6 +182,8 @@ pub const TW_OPTION_FILTER_MTIME_MAX_NS: i32 = 606;
 pub const TW_OPTION_FILTER_MISSING: i32 = 607;
 /// Flag: directories too. Default 0.
 pub const TW_OPTION_FILTER_WITH_DIRS: i32 = 608;
+/// 1: only what lies in the directory of `TW_OPTION_FILTER_UNDER` itself, directories included; without one, the roots.
+pub const TW_OPTION_FILTER_DIRECT: i32 = 609;
 
 /// UTF-8: one root only. Default: all roots.
 pub const TW_OPTION_VERIFY_ROOT: i32 = 700;

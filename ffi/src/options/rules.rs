@@ -132,6 +132,7 @@ static RULES: &[Rule] = rules! {
     TW_OPTION_FILTER_MTIME_MAX_NS: ANY_TIME,
     TW_OPTION_FILTER_MISSING: Takes::Flag,
     TW_OPTION_FILTER_WITH_DIRS: Takes::Flag,
+    TW_OPTION_FILTER_DIRECT: Takes::Flag,
 
     TW_OPTION_VERIFY_ROOT: Takes::Text(Times::Once, is_text),
     TW_OPTION_VERIFY_CONTENT: Takes::Flag,
