@@ -37,7 +37,7 @@ test-c: $(VENV)/ready
 # The Python package through its public face, its types and its documents.
 test-python: $(VENV)/ready
 	cd python && ../$(VENV)/bin/maturin develop --locked --quiet
-	$(PY) -m pytest -q tests/python
+	$(PY) -m pytest -q -c python/pyproject.toml tests/python
 
 # The tools of the tests, in an environment of their own.
 $(VENV)/ready: tests/python/requirements.txt

@@ -113,12 +113,13 @@ fn entries_batch(walk: &mut Walk, paths: &mut Paths, schema: &SchemaRef) -> Resu
         root.push(entry.root());
         path.push(paths.of(entry));
         kind.push(entry.kind().name());
-        size.append_value(entry.size());
-        mtime.append_value(entry.mtime_ns());
-        ctime.append_value(entry.ctime_ns());
-        btime.append_option(entry.btime_ns());
-        inode.append_value(entry.inode());
-        mode.append_value(entry.mode());
+        let meta = entry.meta();
+        size.append_value(meta.size);
+        mtime.append_value(meta.mtime_ns);
+        ctime.append_value(meta.ctime_ns);
+        btime.append_option(meta.btime_ns);
+        inode.append_value(meta.inode);
+        mode.append_value(meta.mode);
         match entry.hash() {
             Some(digest) => hash.append_value(format!("{digest:032x}")),
             None => hash.append_null(),

@@ -90,7 +90,7 @@ pub use scan::{
     CancelToken, Difference, DifferenceKind, Held, Phase, Progress, Report, ScanContext, ScanError, Timings,
     VerifyReport,
 };
-pub use snapshot::{Entries, EntryRef, Filter, Paths, Snapshot, Walk};
+pub use snapshot::{Entries, EntryRef, Filter, Meta, Paths, Snapshot, Walk};
 pub use status::{DiskView, Explanation, Status};
 pub use warden::{CompactReport, RebuildReport, Warden};
 pub use work::{

@@ -97,22 +97,22 @@ pub struct tw_totals {
 
 /// The target is a view into the snapshot itself: it lives as long as that.
 fn row(entry: &EntryRef<'_>, path: tw_bytes) -> tw_entry {
-    let (btime_ns, hash, missing_since_ns) = (entry.btime_ns(), entry.hash(), entry.missing_since_ns());
+    let (meta, hash, missing_since_ns) = (entry.meta(), entry.hash(), entry.missing_since_ns());
     tw_entry {
         path,
         target: tw_bytes::of_option(entry.target()),
-        size: entry.size(),
-        mtime_ns: entry.mtime_ns(),
-        ctime_ns: entry.ctime_ns(),
-        btime_ns: btime_ns.unwrap_or_default(),
-        inode: entry.inode(),
+        size: meta.size,
+        mtime_ns: meta.mtime_ns,
+        ctime_ns: meta.ctime_ns,
+        btime_ns: meta.btime_ns.unwrap_or_default(),
+        inode: meta.inode,
         id: entry.id(),
         seq: entry.seq(),
         missing_since_ns: missing_since_ns.unwrap_or_default(),
         hash: hash.unwrap_or_default().to_be_bytes(),
-        mode: entry.mode(),
+        mode: meta.mode,
         kind: kind_number(entry.kind()),
-        has_btime: i32::from(btime_ns.is_some()),
+        has_btime: i32::from(meta.btime_ns.is_some()),
         has_hash: i32::from(hash.is_some()),
         is_missing: i32::from(missing_since_ns.is_some()),
         is_racy: i32::from(entry.is_racy()),

@@ -144,6 +144,14 @@ impl<'s> EntryRef<'s> {
         self.stat().mode
     }
 
+    /// Returns what the file system said of it, all at once: several of these asked for one by one cost as often.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        let Stat { size, mtime_ns, ctime_ns, btime_ns, inode, mode, .. } = self.stat();
+        let btime_ns = Some(btime_ns).filter(|&ns| ns != 0);
+        Meta { size, mtime_ns, ctime_ns, btime_ns, inode, mode }
+    }
+
     /// Returns the xxh3-128 of the content, where it is kept.
     #[must_use]
     pub fn hash(&self) -> Option<u128> {
@@ -217,6 +225,23 @@ impl<'s> EntryRef<'s> {
             missing_since_ns: self.missing_since_ns(),
         }
     }
+}
+
+/// What the file system said of an entry. Times are nanoseconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime_ns: i64,
+    /// Time of the last change of the inode.
+    pub ctime_ns: i64,
+    /// Birth time, where the file system keeps it.
+    pub btime_ns: Option<i64>,
+    /// Inode number.
+    pub inode: u64,
+    /// Type and permission bits.
+    pub mode: u32,
 }
 
 /// One directory on the way down.

@@ -15,7 +15,7 @@ mod tree;
 mod walk;
 
 pub use filter::Filter;
-pub use iterate::{Entries, EntryRef};
+pub use iterate::{Entries, EntryRef, Meta};
 pub use read::Snapshot;
 pub use walk::{Paths, Walk};
 
