@@ -265,8 +265,8 @@ enum class DifferenceKind : std::int32_t {
 enum class EventKind : std::int32_t {
     Unknown = TW_EVENT_UNKNOWN,                   ///< One that this version does not know.
     ScanStarted = TW_EVENT_SCAN_STARTED,          ///< `root`, `operation`.
-    ScanProgress = TW_EVENT_SCAN_PROGRESS,        ///< `root`, `text`, `dirs`, `files`, `bytes`, `estimate_files`, `eta`.
-    ScanFinished = TW_EVENT_SCAN_FINISHED,        ///< `root`, `operation`, `operation_status`, `seq`, counts, `elapsed`.
+    ScanProgress = TW_EVENT_SCAN_PROGRESS,        ///< `root`, `text`, `dirs`, `files`, `bytes`, estimates.
+    ScanFinished = TW_EVENT_SCAN_FINISHED,        ///< `root`, `operation` and its status, `seq`, counts, `elapsed`.
     Committed = TW_EVENT_COMMITTED,               ///< `first_seq`, `last_seq`, counts.
     RootUnavailable = TW_EVENT_ROOT_UNAVAILABLE,  ///< `root`, `text`.
     RootBack = TW_EVENT_ROOT_BACK,                ///< `root`.
@@ -1163,7 +1163,8 @@ struct PipelineStatus {
     explicit PipelineStatus(const tw_pipeline_status_info &row)
         : name(detail::text(row.name)), new_items(row.new_items), changed(row.changed), stale(row.stale),
           error(row.error), missing(row.missing), processing(row.processing), indexed(row.indexed), dead(row.dead),
-          requested(row.requested), oldest_due(detail::optional(row.has_oldest_due, detail::duration(row.oldest_due_ms))),
+          requested(row.requested),
+          oldest_due(detail::optional(row.has_oldest_due, detail::duration(row.oldest_due_ms))),
           next_due(detail::optional(row.has_next_due, detail::time(row.next_due_ns))),
           done_per_minute(row.done_per_minute) {}
 };
@@ -1412,6 +1413,8 @@ public:
     Filter &missing(bool value = true) { return set_flag(TW_OPTION_FILTER_MISSING, value); }
     /// Directories too.
     Filter &with_dirs(bool value = true) { return set_flag(TW_OPTION_FILTER_WITH_DIRS, value); }
+    /// Only what lies in the directory of under() itself, directories included; without one, the roots.
+    Filter &direct(bool value = true) { return set_flag(TW_OPTION_FILTER_DIRECT, value); }
 };
 
 /// What is verified.
@@ -1479,7 +1482,9 @@ public:
     PipelineOptions &crashes_max(std::uint32_t value) {
         return set(TW_OPTION_PIPELINE_CRASHES_MAX, std::int64_t{value});
     }
-    /// Does what was completed anew so long afterwards. Default: never.
+    /// Never does anew what was completed and did not change. The default.
+    PipelineOptions &refresh_never() { return set_enum(TW_OPTION_PIPELINE_REFRESH, TW_REFRESH_NEVER); }
+    /// Does what was completed anew so long afterwards.
     PipelineOptions &refresh_after(Milliseconds value) {
         set_enum(TW_OPTION_PIPELINE_REFRESH, TW_REFRESH_AFTER);
         return set(TW_OPTION_PIPELINE_REFRESH_AFTER_MS, value);
@@ -1555,8 +1560,8 @@ public:
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// Changes, oldest first, to be gone through once, one thread at a time: `for (const ChangeView &change : changes)`.
-class Changes : public detail::Rows<tw_changes, tw_changes_free, tw_change, ChangeView, tw_changes_next,
-                                    tw_changes_clear> {
+class [[nodiscard]] Changes
+    : public detail::Rows<tw_changes, tw_changes_free, tw_change, ChangeView, tw_changes_next, tw_changes_clear> {
 public:
     /// Leaves out directories. Throws Code::InvalidArgument once it was begun.
     Changes &files_only() & {
@@ -1620,7 +1625,7 @@ private:
 };
 
 /// A thread of the library that calls a lambda. Its end stops it.
-class Listener {
+class [[nodiscard]] Listener {
 public:
     /// Code::Ok while it listens, else what ended it, for example Code::Closed or Code::Reset.
     Code status() const {
@@ -1723,7 +1728,8 @@ private:
 
 /// Entries of a snapshot in path order, to be gone through once, one thread at a time:
 /// `for (const EntryView &entry : snapshot.entries())`. It keeps what it needs of the snapshot.
-class Entries : public detail::Rows<tw_iter, tw_iter_free, tw_entry, EntryView, tw_iter_next, tw_iter_clear> {
+class [[nodiscard]] Entries
+    : public detail::Rows<tw_iter, tw_iter_free, tw_entry, EntryView, tw_iter_next, tw_iter_clear> {
 public:
     /// Copies of all that are left.
     std::vector<Entry> all() {
@@ -1740,7 +1746,7 @@ private:
 };
 
 /// All roots as one commit left them. It never changes, and looking into it never waits. It outlives its warden.
-class Snapshot {
+class [[nodiscard]] Snapshot {
 public:
     /// The number of the commit that this is the state of.
     std::uint64_t seq() const {
@@ -1850,8 +1856,8 @@ public:
     }
     /// Puts a value (nothing: removes the key) if the key holds `expected` (nothing: if it is not there). False when it
     /// holds anything else, and then nothing has changed.
-    bool compare_and_set(std::string_view key, std::optional<std::string_view> expected,
-                         std::optional<std::string_view> value) const {
+    [[nodiscard]] bool compare_and_set(std::string_view key, std::optional<std::string_view> expected,
+                                       std::optional<std::string_view> value) const {
         return detail::call_unless(TW_STATUS_CONFLICT, tw_space_compare_and_set, warden_, name(), detail::bytes(key),
                                    detail::OptionalBytes(expected).get(), detail::OptionalBytes(value).get());
     }
@@ -1933,7 +1939,7 @@ private:
 
 /// A queue of events. Those that say the same again are joined. The journal is the record; events only say that it is
 /// worth a look.
-class Events {
+class [[nodiscard]] Events {
 public:
     /// The next event; waits for it. Nothing when none came in time, and after interrupt(). Any number of threads: each
     /// event goes to one of them. Code::Closed when the warden was closed and nothing is left.
@@ -2077,7 +2083,7 @@ public:
         detail::call(tw_limiter_new, options.make().get(), raw_.out());
     }
     /// Waits until a request may be sent. Nothing when none may in time, and after interrupt().
-    std::optional<Permit> acquire(Milliseconds timeout = forever, std::uint32_t cost = 1) const {
+    [[nodiscard]] std::optional<Permit> acquire(Milliseconds timeout = forever, std::uint32_t cost = 1) const {
         Permit::Raw permit;
         if (!detail::call_unless(TW_STATUS_TIMEOUT, tw_limiter_acquire, raw_.get(), cost, detail::ms(timeout),
                                  permit.out())) {
@@ -2260,7 +2266,7 @@ private:
 class Pipeline;
 
 /// Jobs that were handed out together. Its end gives back those that were not ended.
-class Jobs {
+class [[nodiscard]] Jobs {
 public:
     /// Goes through them.
     using iterator = std::vector<Job>::const_iterator;
@@ -2358,7 +2364,7 @@ public:
 };
 
 /// Threads that work on a pipeline. Their end stops them.
-class Workers {
+class [[nodiscard]] Workers {
 public:
     /// How many jobs have been ended.
     struct Counts {
@@ -2766,7 +2772,8 @@ public:
         detail::call(tw_warden_sync, raw_.get(), detail::ms(timeout), &seq);
         return seq;
     }
-    /// Holds everything that the warden does by itself, and returns when no scan is running. Not from a progress lambda.
+    /// Holds everything that the warden does by itself, and returns when no scan is running. Not from a lambda that is
+    /// told of progress.
     void pause() const { detail::call(tw_warden_pause, raw_.get()); }
     /// Goes on, with what has changed meanwhile.
     void resume() const { detail::call(tw_warden_resume, raw_.get()); }
@@ -3005,6 +3012,16 @@ inline RebuildReport rebuild(const std::filesystem::path &path) {
     detail::call(tw_rebuild, detail::path_bytes(path), list.out());
     const auto row = detail::row(tw_list_rebuild, list);
     return {detail::view(row.kept_as), row.roots, row.entries, row.lost_rows, row.spaces_rows};
+}
+
+/// A name or path of strangers so that it can be shown: UTF-8 as it is, control characters and all other bytes escaped,
+/// as in `a\nb\xff`.
+inline std::string escape(std::string_view bytes) {
+    std::string text(4 * bytes.size() + 1, '\0');
+    std::size_t len = 0;
+    detail::call(tw_escape, detail::bytes(bytes), text.data(), text.size(), &len);
+    text.resize(len);
+    return text;
 }
 
 /// The version of the library, for example `0.1.0`.

@@ -21,7 +21,7 @@
 /* The same numbers as in `src/bindings/rust.rs`. */
 enum { PASSES = 3, HOT_PATHS = 16, HOT_CALLS = 1000000, SEQ_CALLS = 5000000, THREADS_MAX = 2 };
 /* Rows of one call of `tw_iter_next`. */
-enum { ITER_ROWS = 4096 };
+enum { ITER_ROWS = 256 };
 
 static void die(const char *what, const char *why)
 {

@@ -11,6 +11,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// Keeps a copy; the view is good until [`Arena::clear`], or until this goes.
+    #[inline]
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> crate::args::tw_bytes {
         if self.chunk.capacity() - self.chunk.len() < bytes.len() {
             let fresh = Vec::with_capacity(bytes.len().max(CHUNK_BYTES));

@@ -105,7 +105,13 @@ impl<T: Copy> Out<T> {
     }
 
     /// Writes as many bytes as both know; what only the caller knows is zero.
+    #[inline]
     pub(crate) fn write(&self, value: T) {
+        if self.bytes == size_of::<T>() {
+            // SAFETY: it is aligned, and so many bytes may be written there.
+            unsafe { self.place.write(value) };
+            return;
+        }
         let known = self.bytes.min(size_of::<T>());
         let value = MaybeUninit::new(value);
         // SAFETY: so many bytes may be written there, and `value` has them; they do not overlap.
@@ -140,6 +146,7 @@ impl<T: Copy> OutRows<T> {
     }
 
     /// Writes a row; `index` is below the capacity.
+    #[inline]
     pub(crate) fn write(&self, index: usize, value: T) {
         if index < self.capacity {
             // SAFETY: it is one of the rows that may be written to.

@@ -96,6 +96,7 @@ pub struct tw_totals {
 }
 
 /// The target is a view into the snapshot itself: it lives as long as that.
+#[inline(always)] // built where it goes
 fn row(entry: &EntryRef<'_>, path: tw_bytes) -> tw_entry {
     let (meta, hash, missing_since_ns) = (entry.meta(), entry.hash(), entry.missing_since_ns());
     tw_entry {

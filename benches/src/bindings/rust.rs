@@ -68,6 +68,13 @@ pub(super) fn read(db: &Path, list: &Path) -> Result<Record> {
         figures.insert(name.to_owned(), value);
     };
     tell("iterate", seconds(|| iterate_again(&snapshot, seen))?);
+    tell(
+        "iterate_all",
+        seconds(|| {
+            iterate_all(&snapshot);
+            Ok(())
+        })?,
+    );
     tell("arrow", seconds(|| table(&snapshot, seen.files))?);
     let all = paths.len() as u64;
     tell("lookup", nanos(1, all, || look_up(&snapshot, &paths, all))?);
@@ -92,6 +99,24 @@ fn iterate(snapshot: &Snapshot) -> Seen {
         seen.rest = seen.rest.wrapping_add(entry.mtime_ns() as u64).wrapping_add(u64::from(last));
     }
     black_box(seen)
+}
+
+/// Reads everything that is known of every file, as a row of C holds it.
+fn iterate_all(snapshot: &Snapshot) -> u64 {
+    let mut paths = treewarden::Paths::new();
+    let mut rest = 0_u64;
+    for entry in snapshot.files("") {
+        let path = paths.of(&entry);
+        let meta = entry.meta();
+        let times = meta.mtime_ns ^ meta.ctime_ns ^ meta.btime_ns.unwrap_or_default();
+        let numbers = meta.size ^ meta.inode ^ entry.id() ^ entry.seq() ^ path.len() as u64;
+        let extras =
+            entry.hash().unwrap_or_default() as u64 ^ entry.missing_since_ns().unwrap_or_default() as u64;
+        let flags = u64::from(meta.mode) ^ entry.kind() as u64 ^ u64::from(entry.is_racy());
+        let target = entry.target().map_or(0, |target| target.len() as u64);
+        rest = rest.wrapping_add(numbers ^ times as u64 ^ extras ^ flags ^ target);
+    }
+    black_box(rest)
 }
 
 fn iterate_again(snapshot: &Snapshot, seen: Seen) -> Result<()> {

@@ -146,6 +146,7 @@ impl<'s> EntryRef<'s> {
 
     /// Returns what the file system said of it, all at once: several of these asked for one by one cost as often.
     #[must_use]
+    #[inline]
     pub fn meta(&self) -> Meta {
         let Stat { size, mtime_ns, ctime_ns, btime_ns, inode, mode, .. } = self.stat();
         let btime_ns = Some(btime_ns).filter(|&ns| ns != 0);

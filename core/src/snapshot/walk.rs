@@ -37,6 +37,7 @@ impl Walk {
 
     /// Hands the next entries to `each`, `entries_max` at most. Returns how many there were; fewer than
     /// asked for means the end.
+    #[inline]
     pub fn each(&mut self, entries_max: usize, mut each: impl FnMut(&EntryRef<'_>)) -> usize {
         self.0.with_dependent_mut(|_, entries| {
             entries.by_ref().take(entries_max).map(|entry| each(&entry)).count()
@@ -54,7 +55,8 @@ impl std::fmt::Debug for Walk {
 /// other, as in a walk, share the work.
 #[derive(Debug, Default)]
 pub struct Paths {
-    dir: Option<(Arc<Trail>, String)>,
+    /// The directory of the last entry, and where the name of its root lies.
+    dir: Option<(Arc<Trail>, usize)>,
     bytes: Vec<u8>,
     dir_len: usize,
 }
@@ -67,6 +69,7 @@ impl Paths {
     }
 
     /// The path of an entry, `ROOT/relative/path`, as [`EntryRef::path`] gives it.
+    #[inline]
     pub fn of(&mut self, entry: &EntryRef<'_>) -> &[u8] {
         let Some(name) = entry.name_in_dir() else {
             self.dir = None;
@@ -74,13 +77,16 @@ impl Paths {
             self.bytes.extend_from_slice(entry.root().as_bytes());
             return &self.bytes;
         };
-        let same =
-            |(trail, root): &(Arc<Trail>, String)| Arc::ptr_eq(trail, entry.trail()) && root == entry.root();
-        if !self.dir.as_ref().is_some_and(same) {
-            self.bytes = entry.trail().path(entry.root().as_bytes(), b"");
+        // A way belongs to one root, but for the one at the top, which a root may share with another.
+        let root = entry.root();
+        let is_same = |(trail, of): &(Arc<Trail>, usize)| {
+            Arc::ptr_eq(trail, entry.trail()) && *of == root.as_ptr().addr()
+        };
+        if !self.dir.as_ref().is_some_and(is_same) {
+            self.bytes = entry.trail().path(root.as_bytes(), b"");
             self.bytes.push(b'/');
             self.dir_len = self.bytes.len();
-            self.dir = Some((Arc::clone(entry.trail()), entry.root().to_owned()));
+            self.dir = Some((Arc::clone(entry.trail()), root.as_ptr().addr()));
         }
         self.bytes.truncate(self.dir_len);
         self.bytes.extend_from_slice(name);
