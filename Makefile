@@ -15,7 +15,7 @@ PYTHON ?= python3
 VENV := target/venv
 PY := $(VENV)/bin/python
 
-.PHONY: all build test test-rust test-c test-python lint doc bench crash soak golden header wheel install clean
+.PHONY: all build test test-rust test-c test-c-asan test-python lint doc bench crash soak golden header wheel install clean
 
 all: build
 
@@ -33,6 +33,10 @@ test-rust:
 test-c: $(VENV)/ready
 	$(CARGO) build --locked --quiet -p treewarden-ffi
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) tests/c/run.py
+
+# The same C programs against a library that is itself built with AddressSanitizer.
+test-c-asan: $(VENV)/ready
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) tests/c/run.py --rust-asan
 
 # The Python package through its public face, its types and its documents.
 test-python: $(VENV)/ready

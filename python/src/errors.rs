@@ -70,12 +70,13 @@ pub(crate) fn closed(py: Python<'_>) -> PyErr {
 
 /// A call in the child of a `fork`.
 pub(crate) fn forked(py: Python<'_>) -> PyErr {
-    let details = Details {
-        message: "this warden was opened before a fork, by the parent process",
-        hint: Some("open the state file after the fork; one process at a time can hold it"),
-        ..Details::default()
-    };
-    exception(py, ErrorKind::Forked, &details)
+    let message = "this warden was opened before a fork, by the parent process";
+    forked_with_hint(py, message, "open the state file after the fork; one process at a time can hold it")
+}
+
+/// A call in the child of a `fork`, and what would work there.
+pub(crate) fn forked_with_hint(py: Python<'_>, message: &str, hint: &str) -> PyErr {
+    exception(py, ErrorKind::Forked, &Details { message, hint: Some(hint), ..Details::default() })
 }
 
 /// A thread that was started for a call has panicked.

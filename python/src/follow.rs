@@ -213,6 +213,10 @@ impl Delivery {
         ItemIter::over(slf.as_any())
     }
 
+    fn __reversed__(slf: &Bound<'_, Self>) -> ItemIter {
+        ItemIter::back_over(slf.as_any())
+    }
+
     /// Returns the place of the first change that equals ``value``. ``ValueError`` where there is none.
     #[pyo3(signature = (value, start=0, stop=None))]
     fn index(

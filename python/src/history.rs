@@ -61,6 +61,10 @@ impl History {
         self.rows.bind(py).as_any().try_iter()
     }
 
+    fn __reversed__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.rows.bind(py).as_any().call_method0("__reversed__")
+    }
+
     /// Returns the place of the first operation that equals ``value``. ``ValueError`` where there is none.
     #[pyo3(signature = (value, start=0, stop=None))]
     fn index<'py>(

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use treewarden::ErrorKind;
 
 use crate::aside::aside;
 use crate::clock::Clock;
@@ -182,8 +181,8 @@ fn check_process(py: Python<'_>, process: u32) -> PyResult<()> {
     if process == std::process::id() {
         return Ok(());
     }
-    let message = "this limiter was made before a fork, by the parent process; make one after the fork";
-    Err(errors::of_kind(py, ErrorKind::Forked, message))
+    let message = "this limiter was made before a fork, by the parent process";
+    Err(errors::forked_with_hint(py, message, "make one after the fork"))
 }
 
 #[pymethods]

@@ -2,6 +2,7 @@
 //! meanwhile.
 
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -365,6 +366,7 @@ impl Events {
     }
 
     fn __repr__(&self) -> String {
-        format!("<treewarden.Events of {}>", self.handle.path().display())
+        let path = treewarden::escape(self.handle.path().as_os_str().as_bytes());
+        format!("<treewarden.Events of `{path}`>")
     }
 }

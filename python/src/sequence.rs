@@ -73,12 +73,18 @@ pub(crate) fn out_of_range() -> PyErr {
 pub(crate) struct ItemIter {
     items: Py<PyAny>,
     next: AtomicUsize,
+    is_backwards: bool,
 }
 
 impl ItemIter {
     /// Begins at the first item of a list with `__getitem__`.
     pub(crate) fn over(items: &Bound<'_, PyAny>) -> Self {
-        Self { items: items.clone().unbind(), next: AtomicUsize::new(0) }
+        Self { items: items.clone().unbind(), next: AtomicUsize::new(0), is_backwards: false }
+    }
+
+    /// Begins at the last item, and goes to the first.
+    pub(crate) fn back_over(items: &Bound<'_, PyAny>) -> Self {
+        Self { is_backwards: true, ..Self::over(items) }
     }
 }
 
@@ -90,8 +96,9 @@ impl ItemIter {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         // It cannot overflow: nobody asks that often.
-        let place = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.items.bind(py).get_item(place) {
+        let place = self.next.fetch_add(1, Ordering::Relaxed).cast_signed();
+        let index = if self.is_backwards { -1 - place } else { place };
+        match self.items.bind(py).get_item(index) {
             Ok(item) => Ok(Some(item.unbind())),
             Err(error) if error.is_instance_of::<PyIndexError>(py) => Ok(None),
             Err(error) => Err(error),

@@ -43,6 +43,8 @@ impl Warden {
     /// Snapshots stay readable; everything else answers ``ClosedError``. Closing twice does nothing.
     #[pyo3(signature = ())]
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        // It would wait for the lock of the pipeline that asks.
+        work::refuse_group_functions(py)?;
         self.handle.close(py)
     }
 
@@ -85,7 +87,7 @@ impl Warden {
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
         // A child of a fork that leaves the block has nothing to close: the file is the parent's.
-        if self.handle.is_forked() { Ok(()) } else { self.handle.close(py) }
+        if self.handle.is_forked() { Ok(()) } else { self.close(py) }
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -329,7 +331,7 @@ impl Warden {
     /// Returns the state of the engine and its roots.
     #[pyo3(signature = ())]
     fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let status = self.handle.run(py, treewarden::Warden::status)?;
+        let status = work::status(py, &self.handle)?;
         types::status(py, &status)
     }
 

@@ -14,13 +14,14 @@ mod pipeline;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use treewarden::{ErrorKind, PipelineOptions, Warden};
+use treewarden::{ErrorKind, PipelineOptions, Status, Warden};
 
 use crate::errors::OrRaise;
 use crate::event_types;
 use crate::handle::Handle;
 
 pub(crate) use attrs::JobAttrs;
+pub(crate) use group::refuse as refuse_group_functions;
 pub(crate) use job::Job;
 pub(crate) use lists::{ItemList, JobList};
 pub(crate) use options::shown as options_of;
@@ -74,6 +75,13 @@ pub(crate) fn pipelines(py: Python<'_>, handle: &Handle) -> PyResult<Vec<Py<PyAn
 pub(crate) fn remove_pipeline(py: Python<'_>, handle: &Handle, name: &str) -> PyResult<()> {
     group::refuse(py)?;
     handle.run(py, |warden| warden.remove_pipeline(name))
+}
+
+/// The state of the engine, for which every open pipeline is asked how it stands.
+pub(crate) fn status(py: Python<'_>, handle: &Handle) -> PyResult<Status> {
+    let warden = handle.get(py)?;
+    group::refuse(py)?;
+    group::outside(py, move || warden.status()).or_raise(py)
 }
 
 /// Writes to the log of the package, `logging.getLogger("treewarden")`.

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
-from . import _errors, _types, _workers
+from . import _errors, _workers
 from ._errors import (
     AlreadyExistsError,
     BusyError,
@@ -209,23 +209,15 @@ __all__ = [
 ]
 
 
-def _complete(cls: type, abc: type) -> None:
-    """Gives a compiled class what an abstract class gives to its heirs, and registers it as one of them."""
-    for base in abc.__mro__[:-1]:
-        for name, value in vars(base).items():
-            is_mixin = callable(value) and not getattr(value, "__isabstractmethod__", False)
-            if is_mixin and name not in vars(cls):
-                setattr(cls, name, value)
-    abc.register(cls)  # type: ignore[attr-defined]
-
-
+MutableMapping.register(JobAttrs)
 # Lists of changes, jobs and operations are no `Sequence`, though they do all that one does: libraries for data frames
 # look for that before they look for a table, and would go through them one by one.
-_complete(JobAttrs, MutableMapping)
+
 
 def _rename() -> None:
-    """Makes what is written elsewhere look like names of this package: in messages, help and pickles."""
-    for module in (_errors, _types, _workers):
+    """Makes exceptions and workers look like what they are, names of this package: in messages, help and pickles."""
+    # Not the dataclasses: whoever looks at the types of their fields looks for these names where they are written.
+    for module in (_errors, _workers):
         for name in module.__all__:
             value = getattr(module, name)
             if isinstance(value, type):

@@ -53,7 +53,8 @@ class Follow:
     """The journal from a durable place on, as an asynchronous iterator over deliveries.
 
     Each is acknowledged when the next one is asked for, unless ``follow`` was told ``ack=False``. After a
-    ``ResetError`` it can be gone on with: read the snapshot, ``await follow.advance(error.restart_seq)``, iterate again.
+    ``ResetError`` it can be gone on with: read the snapshot, ``await follow.advance(error.restart_seq)``, iterate
+    again.
     """
 
     def __init__(self, follow: _treewarden.Follow, threads: Threads, acks: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Optional, Union
 
 from ._loop import Threads, over, slice_until, value
@@ -145,7 +146,7 @@ class Pipeline:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             slice_seconds = slice_until(deadline)
-            is_idle = await self._threads.run(lambda: self._pipeline.wait_idle(slice_seconds))
+            is_idle = await self._threads.run(partial(self._pipeline.wait_idle, slice_seconds))
             if is_idle or slice_seconds <= 0.0:
                 return is_idle
 
@@ -164,6 +165,11 @@ class Job:
     def job(self) -> _treewarden.Job:
         """The synchronous object."""
         return self._job
+
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+        return self._job.pipeline
 
     @property
     def path(self) -> str:
@@ -189,6 +195,11 @@ class Job:
     def done_path(self) -> Optional[str]:
         """The address under which it was completed last."""
         return self._job.done_path
+
+    @property
+    def done_path_bytes(self) -> Optional[bytes]:
+        """The address under which it was completed last, exact."""
+        return self._job.done_path_bytes
 
     @property
     def state(self) -> _types.WorkState:

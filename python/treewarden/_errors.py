@@ -364,7 +364,10 @@ class PutOff(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.seconds = seconds
+        self.seconds = float(seconds)
+        # Said here, where it was meant, and not when the job is to be put off. What is not a number fails, too.
+        if not self.seconds >= 0.0:
+            raise ValueError(f"a job cannot be put off for {seconds} s")
 
     def __str__(self) -> str:
         return f"put off for {self.seconds:g} s"

@@ -1,4 +1,4 @@
-"""The options of calls that ``aio`` passes on, for type checkers. Names and meaning are those of ``_treewarden.pyi``."""
+"""The options of calls that ``aio`` passes on, for type checkers; ``_treewarden.pyi`` says what they mean."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class PipelineOptions(TypedDict, total=False):
     jitter: bool
     refresh: Union[float, Literal["tiers", "at_completion"], Sequence[tuple[Optional[float], float]], None]
     refresh_schedule: Optional[str]
-    refresh_batch: int
-    refresh_gap: float
+    refresh_batch: Optional[int]
+    refresh_gap: Optional[float]
     rate: Union[tuple[int, float], RateLimit, None]
     max_crashes: int
     paths_matter: bool

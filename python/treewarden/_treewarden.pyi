@@ -12,10 +12,20 @@ file system allows comes through; what ends in ``_bytes`` is exact. What ends in
 """
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    Sequence,
+    ValuesView,
+)
 from datetime import datetime
 from types import TracebackType
-from typing import TypeVar, final, overload
+from typing import ClassVar, TypeVar, final, overload
 
 from typing_extensions import Self, Unpack
 
@@ -194,7 +204,10 @@ class CancelToken:
 
 @final
 class RootWatch:
-    """How one root is watched.
+    """How one root is watched. Immutable and comparable.
+
+    Schedules are intervals, ``15m``, ``every 24h`` or ``7d``, or cron texts of five fields, in UTC or in a time zone:
+    ``0 3 * * *``, ``cron 0 3 * * * Europe/Vienna``. ``Warden.watch`` checks that the times make sense together.
 
     Args:
         preset: What the rest begins with. ``default``: debounce 0.3 s, at most 2 s, polls every 10 s where it
@@ -205,7 +218,7 @@ class RootWatch:
         debounce: How long a directory must be quiet before it is looked at, in seconds.
         max_wait: After how long it is looked at although it is not quiet, in seconds.
         poll: How often what has no watch is looked at, in seconds.
-        quick: Schedule of quick scans: ``15m``, ``every 24h``, ``0 3 * * *``, ``cron 0 3 * * * Europe/Vienna``.
+        quick: Schedule of quick scans.
         full: Schedule of full scans.
         reconcile: When the root is scanned although nothing was heard of it (default 24 h after the last scan).
         no_reconcile: Believes the events for ever.
@@ -224,6 +237,16 @@ class RootWatch:
         reconcile: str | None = None,
         no_reconcile: bool = False,
     ) -> Self: ...
+    @property
+    def debounce(self) -> float:
+        """How long a directory must be quiet before it is looked at, in seconds, as it holds."""
+
+    @property
+    def max_wait(self) -> float:
+        """After how long a directory is looked at although it is not quiet, in seconds, as it holds."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
 class Warden:
@@ -792,6 +815,7 @@ class ChangeList:
     @overload
     def __getitem__(self, index: slice, /) -> _List[Change]: ...
     def __iter__(self) -> Iterator[Change]: ...
+    def __reversed__(self) -> Iterator[Change]: ...
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Returns the place of the first one that equals ``value``. ``ValueError`` where there is none."""
 
@@ -851,7 +875,8 @@ class Cursor:
 class Delivery:
     """What a cursor has read and not yet acknowledged; one that never is comes again.
 
-    A context manager: it acknowledges at the end, but not after an exception. It is a table, too.
+    A list of changes, oldest first, with indices and slices; it is a table, too: ``polars.DataFrame(delivery)``. A
+    context manager: it acknowledges at the end, but not after an exception.
     """
 
     @property
@@ -859,9 +884,11 @@ class Delivery:
         """The commit up to which this goes: what to advance the cursor to, here or in a batch."""
 
     def ack(self) -> int:
-        """Acknowledges: advances the cursor durably. Returns the seq of that commit.
+        """Acknowledges: advances the cursor durably. Returns the seq of that commit, or, where there was nothing new,
+        the place of the cursor. Again it does nothing.
 
-        ``ConflictError`` when another consumer of the same name was faster.
+        Raises:
+            ConflictError: Another consumer of the same name was faster.
         """
 
     def __len__(self) -> int: ...
@@ -870,6 +897,13 @@ class Delivery:
     @overload
     def __getitem__(self, index: slice, /) -> _List[Change]: ...
     def __iter__(self) -> Iterator[Change]: ...
+    def __reversed__(self) -> Iterator[Change]: ...
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Returns the place of the first change that equals ``value``. ``ValueError`` where there is none."""
+
+    def count(self, value: object) -> int:
+        """Returns how many changes equal ``value``."""
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -883,7 +917,16 @@ class Delivery:
 class Follow:
     """Follows the journal: an iterator over deliveries that waits until there is something new.
 
-    It never ends by itself: ``interrupt`` ends it, and closing the warden with ``ClosedError``.
+    It goes on where the last acknowledged delivery of its name ended, after a restart too. Each delivery is
+    acknowledged when the next one is asked for, unless ``Warden.follow`` was told ``ack=False``: one that was still
+    being worked on when the loop was left comes again.
+
+    It never ends by itself: ``interrupt`` ends an iteration, and closing the warden ends it with ``ClosedError``. A
+    context manager: it closes itself at the end, and acknowledges nothing then.
+
+    Raises:
+        ResetError: The journal no longer reaches back to the cursor: read the snapshot, then
+            ``follow.cursor.advance(error.restart_seq)``, and go on.
     """
 
     @property
@@ -898,13 +941,19 @@ class Follow:
         """Reads what is new, and waits for it if need be. None at the timeout and after ``interrupt``."""
 
     def interrupt(self) -> None:
-        """Makes one waiting call return without a result; if none waits, the next call."""
+        """Makes one waiting call return without a result; if none waits, the next call that has to wait."""
 
     def fileno(self) -> int:
         """Returns a descriptor that becomes readable with each commit, and when the warden has been closed.
 
         For ``select`` and event loops; not to be read from. When it is readable call ``next(0)`` until that
-        returns None. It lives as long as this.
+        returns None. It lives until this is closed.
+        """
+
+    def close(self) -> None:
+        """Ends the following. Whoever waits gets ``ClosedError``; nothing is acknowledged.
+
+        Closing twice does nothing.
         """
 
     def __iter__(self) -> Self: ...
@@ -1015,6 +1064,7 @@ class History:
     @overload
     def __getitem__(self, index: slice, /) -> _List[Operation]: ...
     def __iter__(self) -> Iterator[Operation]: ...
+    def __reversed__(self) -> Iterator[Operation]: ...
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Returns the place of the first one that equals ``value``. ``ValueError`` where there is none."""
 
@@ -1041,11 +1091,11 @@ class Events:
         """Returns a descriptor that is readable while there is an event, and when the warden has been closed.
 
         For ``select`` and event loops; not to be read from. Wake-ups coalesce: call ``next(0)`` until that returns
-        None. It lives as long as this.
+        None. It lives until this is closed.
         """
 
     def close(self) -> None:
-        """Ends the subscription."""
+        """Ends the subscription. Whoever waits gets ``ClosedError``. Closing twice does nothing."""
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> Event: ...
@@ -1072,7 +1122,7 @@ class Pipeline:
     def limiter(self) -> RateLimiter | None:
         """Its limiter, if it has a rate."""
 
-    def claim(self, n: int = 1, *, timeout: float | None = ...) -> JobList:
+    def claim(self, n: int = 1, *, timeout: float | None = 0.0) -> JobList:
         """Takes up to ``n`` jobs that are due (at most 10,000), best first.
 
         Args:
@@ -1082,19 +1132,34 @@ class Pipeline:
         """
 
     @staticmethod
-    def claim_from(pipelines: Sequence[Pipeline], n: int) -> JobList:
-        """Takes up to ``n`` jobs that are due in several pipelines, best class first. Does not wait."""
-
-    def jobs(self, *, batch: int = 1, idle: float | None = None) -> Iterator[Job]:
-        """Iterates over the jobs as they become due, and waits for them.
+    def claim_from(pipelines: Iterable[Pipeline], n: int) -> JobList:
+        """Takes up to ``n`` jobs that are due in several pipelines: all of the one whose best job is in the best class,
+        of the next one when that has no more. ``Job.pipeline`` tells which is whose. Does not wait.
 
         Args:
-            batch: How many are claimed at once.
+            pipelines: The pipelines; with the same class they are served in this order.
+            n: How many at most.
+        """
+
+    def jobs(self, *, batch: int = 1, idle: float | None = None) -> _Jobs:
+        """Iterates over the jobs as they become due, and waits for them: ``for job in pipeline.jobs(): with job: …``.
+
+        ``interrupt`` ends the iteration, and so does Ctrl-C. What it returns is a context manager, too, and has
+        ``close``.
+
+        Args:
+            batch: How many are claimed at once. Those not reached when the iterator ends are given back.
             idle: Ends after so many seconds without work; None, the default, never.
         """
 
     def complete_many(self, jobs: Iterable[Job]) -> _List[Error | None]:
-        """Completes several jobs in one commit. One answer for each: None, or the error, such as a lost lease."""
+        """Completes several jobs in one commit. One answer for each: None, or the error, such as a lease that was lost;
+        that of one does not keep the others from being recorded.
+
+        Raises:
+            TooLargeError: The attributes of a job take more than 64 KiB. All jobs stay in hand.
+            InvalidArgumentError: A job is one of another pipeline. All jobs stay in hand.
+        """
 
     def request(self, address: Path = "", priority: Priority = "critical") -> RequestReport:
         """Asks for a file, or everything below a directory, to be done now whatever its state."""
@@ -1124,6 +1189,21 @@ class Pipeline:
         ``treewarden.PutOff`` puts it off. Leases are renewed while it runs.
         """
 
+# What `Pipeline.jobs` returns; its class has no name that could be imported.
+class _Jobs(Iterator[Job]):
+    def close(self) -> None:
+        """Gives back what was claimed and not handed out, and ends the iteration. Closing twice does nothing."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Job: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
 @final
 class JobList:
     """Jobs in a list, with indices and slices. It is a table, too."""
@@ -1134,7 +1214,15 @@ class JobList:
     @overload
     def __getitem__(self, index: slice, /) -> _List[Job]: ...
     def __iter__(self) -> Iterator[Job]: ...
+    def __reversed__(self) -> Iterator[Job]: ...
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Returns the place of a job. ``ValueError`` where it is not in the list."""
+
+    def count(self, value: object) -> int:
+        """Returns how often a job is in the list."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def _repr_html_(self) -> str: ...
 
 @final
 class ItemList:
@@ -1146,7 +1234,15 @@ class ItemList:
     @overload
     def __getitem__(self, index: slice, /) -> _List[WorkItem]: ...
     def __iter__(self) -> Iterator[WorkItem]: ...
+    def __reversed__(self) -> Iterator[WorkItem]: ...
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Returns the place of the first item that equals ``value``. ``ValueError`` where there is none."""
+
+    def count(self, value: object) -> int:
+        """Returns how many items equal ``value``."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def _repr_html_(self) -> str: ...
 
 @final
 class Job:
@@ -1158,8 +1254,13 @@ class Job:
 
     A context manager: success completes it. An exception fails it with backoff, is logged to the logger
     ``treewarden`` and goes no further; ``treewarden.Permanent`` fails it for good, ``treewarden.PutOff`` puts it off.
-    What is no ``Exception``, such as a ``KeyboardInterrupt``, gives it back and goes on.
+    What is no ``Exception``, such as a ``KeyboardInterrupt``, gives it back and goes on. A job that was ended inside of
+    the block stays as it is.
     """
+
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
 
     @property
     def path(self) -> str:
@@ -1183,6 +1284,10 @@ class Job:
 
         None when it was never completed, and when another file of this pipeline lies there by now.
         """
+
+    @property
+    def done_path_bytes(self) -> bytes | None:
+        """The address under which it was completed last, exact."""
 
     @property
     def state(self) -> WorkState:
@@ -1222,7 +1327,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """True after it was completed, failed, put off or given back."""
+        """True after it was completed, failed, put off or given back, and after an error while it was."""
 
     @property
     def limiter(self) -> RateLimiter | None:
@@ -1236,9 +1341,7 @@ class Job:
             reference: The date whose age decides between tiers (default: the modification time of the file).
         """
 
-    def fail(
-        self, error: str | BaseException, *, permanent: bool = False, retry_after: float | None = None
-    ) -> None:
+    def fail(self, error: str | BaseException, *, permanent: bool = False, retry_after: float | None = None) -> None:
         """Ends the job as failed.
 
         Args:
@@ -1275,44 +1378,119 @@ class Job:
 
 @final
 class JobAttrs(MutableMapping[str, bytes]):
-    """The attributes of a job: at most 64 KiB, names and values. Strings are taken as UTF-8."""
+    """The attributes of a job, names and bytes: a mutable mapping. Strings are taken as UTF-8.
 
+    They are what the last completion stored, and what the next one will store: at most 64 KiB, names and values. They
+    follow the file when it moves. When the job has ended they can only be read.
+    """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, name: object, /) -> bool: ...
     def __getitem__(self, name: str, /) -> bytes: ...
     def __setitem__(self, name: str, value: _Buffer | str, /) -> None: ...
     def __delitem__(self, name: str, /) -> None: ...
-    def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[str]: ...
+    @overload
+    def get(self, name: str, /, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, name: str, /, default: _T) -> bytes | _T:
+        """Returns the value of a name, or ``default``."""
+
+    def keys(self) -> KeysView[str]:
+        """Returns a view of the names."""
+
+    def values(self) -> ValuesView[bytes]:
+        """Returns a view of the values."""
+
+    def items(self) -> ItemsView[str, bytes]:
+        """Returns a view of names and values."""
+
+    @overload
+    def pop(self, name: str, /) -> bytes: ...
+    @overload
+    def pop(self, name: str, /, default: _T) -> bytes | _T:
+        """Removes a name and returns its value; where there is none, ``default``, or ``KeyError`` without that."""
+
+    def popitem(self) -> tuple[str, bytes]:
+        """Removes the last name and returns it with its value. ``KeyError`` where there is none."""
+
+    # Unlike that of a dictionary it needs a default: None is no value.
+    def setdefault(self, name: str, default: _Buffer | str, /) -> bytes:
+        """Returns the value of a name, and sets it to ``default`` first where there is none."""
+
+    # Of all that may be given to a dictionary.
+    def update(  # type: ignore[override]
+        self,
+        other: Mapping[str, _Buffer | str] | Iterable[tuple[str, _Buffer | str]] | None = None,
+        /,
+        **names: _Buffer | str,
+    ) -> None:
+        """Sets what another mapping, or an iterable of pairs, says, and what the keywords say: all of it or nothing."""
+
+    def clear(self) -> None:
+        """Removes all."""
+
+    def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class RateLimit:
-    """How fast: at most ``limit`` requests in any ``window`` of seconds.
+    """How fast: at most ``limit`` requests in any ``window`` of seconds. Immutable, comparable, hashable; it can be
+    pickled.
 
     Args:
         limit: 1 to 1,000,000.
-        window: In seconds, up to 30 days.
+        window: In seconds, from a millisecond to 30 days.
         pacing: Requests are spread evenly over the window. False grants up to ``limit`` at once, and then none for a
             window.
         floor: How far throttling may lower the limit, as a share of it: 0.01 to 1.0.
     """
 
-    def __new__(cls, limit: int, window: float, *, pacing: bool = True, floor: float = ...) -> Self: ...
+    def __new__(cls, limit: int, window: float, *, pacing: bool = True, floor: float = 0.2) -> Self: ...
+    @property
+    def limit(self) -> int:
+        """Requests in a window."""
+
+    @property
+    def window(self) -> float:
+        """The window in seconds."""
+
+    @property
+    def pacing(self) -> bool:
+        """Whether requests are spread evenly over the window."""
+
+    @property
+    def floor(self) -> float:
+        """How far throttling may lower the limit, as a share of it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[int, float], dict[str, object]]: ...
 
 @final
 class RateLimiter:
     """Grants at most so many requests in any rolling window, to any number of threads.
 
-    It begins with an empty window: what an earlier process has sent it does not know.
+    It begins with an empty window: what an earlier process has sent it does not know. The limiter of a pipeline does.
 
     Args:
-        rate: How fast.
-        clock: A clock that a test moves.
+        rate: How fast: a ``RateLimit``, or a tuple of requests and seconds, as ``(35, 10.0)``.
+        clock: A clock that a test moves; timeouts, too, go by it then.
     """
 
     def __new__(cls, rate: RateLimit | tuple[int, float], *, clock: Clock | None = None) -> Self: ...
     def acquire(self, cost: int = 1, timeout: float | None = None) -> Permit | None:
-        """Waits until a request may be sent. None at the timeout and after ``interrupt``.
+        """Waits until a request may be sent, and returns the permit for it.
 
-        Calls are served in their order. ``ClosedError`` after ``close``.
+        None at the timeout and after ``interrupt``. Calls are served in their order: a small cost never overtakes a
+        large one. Ctrl-C ends the wait.
+
+        Args:
+            cost: How much of the limit it takes.
+            timeout: How long to wait, in seconds; 0 does not wait, None, the default, waits without end.
+
+        Raises:
+            InvalidArgumentError: The cost is 0 or above the limit.
+            ClosedError: The limiter was closed, or the warden whose pipeline it belongs to.
         """
 
     def try_acquire(self, cost: int = 1) -> Permit | None:
@@ -1328,7 +1506,7 @@ class RateLimiter:
         """Takes in that a request has gone well."""
 
     def interrupt(self) -> None:
-        """Makes every waiting call return without a permit."""
+        """Makes every waiting call return without a permit; if none waits, the next one that would have to."""
 
     def close(self) -> None:
         """Ends the limiter: calls that wait, and later ones, get ``ClosedError``."""
@@ -1340,7 +1518,7 @@ class RateLimiter:
 class Permit:
     """The right to send one request. Hold it until the answer has come, or until it is certain that none will.
 
-    A context manager: it is done at the end. So it is when it is dropped.
+    A context manager: it is done at the end. So it is when it is dropped. Ending it twice does nothing.
     """
 
     @property
@@ -1349,6 +1527,10 @@ class Permit:
 
     def done(self) -> None:
         """Says that the answer has come. The request counts for one more window from now."""
+
+    def sent_at_once(self) -> None:
+        """Says that the request was sent at once, by a caller that does not wait for answers. It counts for one window
+        from its grant."""
 
     def unused(self) -> None:
         """Says that nothing was sent and nothing will be: it never counted."""

@@ -50,24 +50,55 @@ __all__ = [
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 """What is taken for a path on disk, and for an address in a tree."""
 
-Kind = Literal["file", "dir", "symlink"]
-ChangeKind = Literal["added", "modified", "moved", "missing", "restored", "forgotten"]
-RootState = Literal["new", "ready", "unavailable", "held"]
-OperationKind = Literal["startup", "quick", "full", "subtree", "live", "manual", "refresh"]
-OperationStatus = Literal["ok", "partial", "held", "unavailable", "cancelled", "failed"]
-Coverage = Literal["native", "mixed", "polling"]
-DifferenceKind = Literal["missing", "unknown", "changed", "corrupt"]
-Phase = Literal["walk", "hash", "commit"]
-WorkState = Literal["new", "changed", "stale", "error", "missing", "processing", "indexed"]
-Priority = Literal["critical", "high", "medium", "low", "very_low"]
+# Words. Unions of literals, not literals of several: mypy's stubtest expects an alias to be what mypy makes of it.
+Kind = Union[Literal["file"], Literal["dir"], Literal["symlink"]]
+ChangeKind = Union[
+    Literal["added"],
+    Literal["modified"],
+    Literal["moved"],
+    Literal["missing"],
+    Literal["restored"],
+    Literal["forgotten"],
+]
+RootState = Union[Literal["new"], Literal["ready"], Literal["unavailable"], Literal["held"]]
+OperationKind = Union[
+    Literal["startup"],
+    Literal["quick"],
+    Literal["full"],
+    Literal["subtree"],
+    Literal["live"],
+    Literal["manual"],
+    Literal["refresh"],
+]
+OperationStatus = Union[
+    Literal["ok"],
+    Literal["partial"],
+    Literal["held"],
+    Literal["unavailable"],
+    Literal["cancelled"],
+    Literal["failed"],
+]
+Coverage = Union[Literal["native"], Literal["mixed"], Literal["polling"]]
+DifferenceKind = Union[Literal["missing"], Literal["unknown"], Literal["changed"], Literal["corrupt"]]
+Phase = Union[Literal["walk"], Literal["hash"], Literal["commit"]]
+WorkState = Union[
+    Literal["new"],
+    Literal["changed"],
+    Literal["stale"],
+    Literal["error"],
+    Literal["missing"],
+    Literal["processing"],
+    Literal["indexed"],
+]
+Priority = Union[Literal["critical"], Literal["high"], Literal["medium"], Literal["low"], Literal["very_low"]]
 
-ContentHash = Literal["off", "changed"]
-Compare = Literal["auto", "full", "no_inode", "no_ctime", "size_mtime"]
-Durability = Literal["durable", "relaxed"]
-Walker = Literal["auto", "fd", "jwalk"]
-WatchBackend = Literal["auto", "inotify", "notify"]
-WatchMode = Literal["auto", "native", "poll"]
-WatchPreset = Literal["default", "small", "large", "busy"]
+ContentHash = Union[Literal["off"], Literal["changed"]]
+Compare = Union[Literal["auto"], Literal["full"], Literal["no_inode"], Literal["no_ctime"], Literal["size_mtime"]]
+Durability = Union[Literal["durable"], Literal["relaxed"]]
+Walker = Union[Literal["auto"], Literal["fd"], Literal["jwalk"]]
+WatchBackend = Union[Literal["auto"], Literal["inotify"], Literal["notify"]]
+WatchMode = Union[Literal["auto"], Literal["native"], Literal["poll"]]
+WatchPreset = Union[Literal["default"], Literal["small"], Literal["large"], Literal["busy"]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -340,8 +371,6 @@ class RootInfo(_Record):
     """Files, directories and bytes known."""
     reason: Optional[str] = None
     """Of an unavailable root: what was found, and what to do."""
-    since_ns: Optional[int] = None
-    """Since when the root is in that state, where that is known."""
     held_missing: Optional[int] = None
     """Of a root that is held: files and symlinks that would become missing."""
     held_of: Optional[int] = None
@@ -351,11 +380,6 @@ class RootInfo(_Record):
     def last_scan(self) -> Optional[datetime]:
         """End of the last scan that changed something."""
         return _time(self.last_scan_ns)
-
-    @property
-    def since(self) -> Optional[datetime]:
-        """Since when the root is in that state, where that is known."""
-        return _time(self.since_ns)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Optional
 
-from ._errors import ClosedError, Error, ForkedError, InvalidArgumentError, LeaseLostError, Permanent, PutOff
+from ._errors import ClosedError, Error, ForkedError, InvalidArgumentError, Permanent, PutOff
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -225,21 +226,20 @@ class Workers:
         """Whether the end was recorded, and whether it was a good one."""
         try:
             job.complete()
-        except (LeaseLostError, ClosedError, ForkedError) as error:
-            return self._unrecorded(job, error), False
         except Error as error:
+            if job.ended:
+                return self._unrecorded(job, error), False
             # What it wants to have stored cannot be: another try may want less.
-            _log.warning("job %r could not be completed: %s", job.path, error)
-            return self._end(job, lambda: job.fail(error)), False
+            _log.error("job %r could not be completed", job.path, exc_info=error)
+            return self._end(job, partial(job.fail, error)), False
         return True, True
 
     def _fail(self, job: Job, failure: Exception) -> bool:
         if isinstance(failure, PutOff):
-            seconds = failure.seconds
-            return self._end(job, lambda: job.snooze(seconds))
+            return self._end(job, partial(job.snooze, failure.seconds))
         permanent = isinstance(failure, Permanent)
         _log.error("job %r failed%s", job.path, " for good" if permanent else "", exc_info=failure)
-        return self._end(job, lambda: job.fail(failure, permanent=permanent))
+        return self._end(job, partial(job.fail, failure, permanent=permanent))
 
     def _end(self, job: Job, end: Callable[[], None]) -> bool:
         try:

@@ -30,6 +30,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, overload
 
 from . import _treewarden
@@ -278,7 +279,7 @@ class Warden:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             slice_seconds = slice_until(deadline)
-            seq = await self.run(lambda: self._warden.wait(after, slice_seconds))
+            seq = await self.run(partial(self._warden.wait, after, slice_seconds))
             if seq > after or slice_seconds <= 0.0:
                 return seq
 

@@ -14,6 +14,7 @@ any function of a :class:`treewarden.Progress`.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional
 
 from ._treewarden import escape
@@ -40,9 +41,7 @@ class TqdmProgress:
 
     def __init__(self, **tqdm_kwargs: Any) -> None:
         # Here, so that nobody needs it who does not ask for it; and now, so that nobody hears of it half-way.
-        from tqdm.auto import tqdm
-
-        self._tqdm = tqdm
+        self._tqdm: Any = import_module("tqdm.auto").tqdm
         self._kwargs = tqdm_kwargs
         self._bar: Any = None
         self._shown: Optional[tuple[str, str]] = None

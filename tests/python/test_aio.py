@@ -181,7 +181,7 @@ def test_a_task_that_is_cancelled_cancels_its_scan(state: Path, tmp_path: Path) 
         write(root / str(number))
         with open(root / str(number), "r+b") as file:
             # Takes no room, and some time to read.
-            file.truncate(100_000_000)
+            file.truncate(50_000_000)
 
     async def main() -> None:
         async with aio.open(state, threads=1) as warden:

@@ -119,14 +119,22 @@ def test_the_script_and_the_function_do_the_same(
 
 
 def test_ctrl_c_ends_watching_in_order_and_anything_else_at_once(state: Path, music: Path) -> None:
-    command = [sys.executable, "-m", "treewarden", "--db", str(state), "--json", "watch", str(music)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
-        assert watching.stdout is not None and watching.stderr is not None
+    for number in range(1000):
+        # More than a pipe holds, when they are listed.
+        (music / f"{number:0200}").touch()
+    command = [sys.executable, "-m", "treewarden", "--db", str(state), "--json"]
+    with subprocess.Popen([*command, "watch", str(music)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stderr is not None
         # It says on standard error when it has begun.
-        assert watching.stderr.readline()
+        assert any(json.loads(line)["event"] == "watching" for line in watching.stderr)
         os.kill(watching.pid, signal.SIGINT)
         _, said = watching.communicate(timeout=HANG)
         assert watching.returncode == 0, said
+    with subprocess.Popen([*command, "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as listing:
+        assert listing.stdout is not None and listing.stdout.read(1)
+        os.kill(listing.pid, signal.SIGINT)
+        assert listing.wait(HANG) == -signal.SIGINT
+        assert listing.stderr is not None and listing.stderr.read() == b""
 
 
 def test_a_reader_that_goes_away_is_no_error(state: Path, music: Path) -> None:

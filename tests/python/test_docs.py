@@ -1,4 +1,4 @@
-"""The Python programs in the documents run, each in a folder of its own."""
+"""The Python programs in the documents run, each in an empty folder; those under `python no-run` only compile."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import doctest
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import treewarden as tw
-from support import HANG, write
+from support import HANG
 
 TOP = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([TOP / "README.md", *(TOP / "docs").glob("*.md"), TOP / "python" / "README.md"])
 BLOCK = re.compile(r"^```python(?P<flags>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> list[tuple[str, str, str]]:
+Ended = subprocess.CompletedProcess[str]
+
+
+class Program(NamedTuple):
+    where: str
+    code: str
+    runs: bool
+
+
+def programs() -> list[Program]:
     found = []
     for document in DOCUMENTS:
         if not document.exists():
@@ -26,22 +38,34 @@ def blocks() -> list[tuple[str, str, str]]:
         text = document.read_text()
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append((f"{document.relative_to(TOP)}:{line}", match["flags"], match["code"]))
+            where = f"{document.relative_to(TOP)}:{line}"
+            found.append(Program(where, match["code"], "no-run" not in match["flags"]))
     return found
 
 
-@pytest.mark.parametrize(("flags", "code"), [block[1:] for block in blocks()], ids=[block[0] for block in blocks()])
-def test_a_program_in_a_document_runs(flags: str, code: str, tmp_path: Path) -> None:
-    compile(code, "<document>", "exec")
-    if "no-run" in flags:
-        return
-    # What the programs speak of: a folder of music and one of pictures, beside a state file that is not there yet.
-    for name in ("music/a.mp3", "music/2024/live.flac", "music/2024/b.flac", "photos/a.jpg", "photos/trip/b.jpg"):
-        write(tmp_path / name, name)
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=HANG, check=False
-    )
-    assert ended.returncode == 0, f"{code}\n{ended.stdout}\n{ended.stderr}"
+def run(program: Program, folder: Path) -> Ended:
+    command = [sys.executable, "-c", program.code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG, check=False)
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ended]]]:
+    """The programs whose tests were chosen, several at a time: they wait for what they have written to settle."""
+    chosen = [item.callspec.params.get("program") for item in request.session.items if hasattr(item, "callspec")]
+    with ThreadPoolExecutor(8) as pool:
+        yield {
+            program.where: pool.submit(run, program, tmp_path_factory.mktemp("document"))
+            for program in chosen
+            if isinstance(program, Program) and program.runs
+        }
+
+
+@pytest.mark.parametrize("program", programs(), ids=lambda program: program.where)
+def test_a_program_in_a_document_runs(program: Program, running: dict[str, Future[Ended]]) -> None:
+    compile(program.code, "<document>", "exec")
+    if program.runs:
+        ended = running[program.where].result()
+        assert ended.returncode == 0, f"{program.code}\n{ended.stdout}\n{ended.stderr}"
 
 
 def test_the_examples_in_the_docstrings_run() -> None:

@@ -93,6 +93,9 @@ def test_the_numbers_of_the_system_are_those_of_the_kind() -> None:
 def test_what_a_worker_says_can_be_pickled() -> None:
     put_off = pickle.loads(pickle.dumps(tw.PutOff(2.5)))
     assert put_off.seconds == 2.5 and "2.5 s" in str(put_off)
+    for absurd in (-1.0, float("nan")):
+        with pytest.raises(ValueError):
+            tw.PutOff(absurd)
     assert str(pickle.loads(pickle.dumps(tw.Permanent("no")))) == "no"
 
 
@@ -228,7 +231,8 @@ def test_everything_is_refused_after_close(state: Path, music: Path) -> None:
     follow, events, changes = warden.follow("f"), warden.events(), warden.changes()
     delivery = cursor.read()
     pipeline = warden.pipeline("p", settle=0.0)
-    (job,) = pipeline.claim(1, timeout=60.0)
+    (first,) = pipeline.claim(1, timeout=60.0)
+    done, failed, put_off, given_back = [first, *pipeline.claim(3, timeout=60.0)]
     warden.close()
     warden.close()
     assert warden.closed and "closed" in repr(warden) and warden.path == str(state)
@@ -292,11 +296,11 @@ def test_everything_is_refused_after_close(state: Path, music: Path) -> None:
         lambda: pipeline.retry(),
         lambda: pipeline.explain("music/a.mp3"),
         lambda: pipeline.wait_idle(),
-        lambda: job.renew(),
-        lambda: job.complete(),
-        lambda: job.fail("x"),
-        lambda: job.snooze(1.0),
-        lambda: job.release(),
+        lambda: done.renew(),
+        lambda: done.complete(),
+        lambda: failed.fail("x"),
+        lambda: put_off.snooze(1.0),
+        lambda: given_back.release(),
     ]
     wrong = []
     for number, call in enumerate(refused):
@@ -310,8 +314,8 @@ def test_everything_is_refused_after_close(state: Path, music: Path) -> None:
     assert not wrong
 
     assert len(snapshot) == 5 and snapshot["music/a.mp3"].size == 3 and len(delivery) >= 5
-    assert job.path.startswith("music/") and pipeline.name == "p" and cursor.name == "c" and space.name == "s"
-    assert repr(follow) and repr(events) and repr(job) and repr(batch) and repr(cursor)
+    assert done.path.startswith("music/") and pipeline.name == "p" and cursor.name == "c" and space.name == "s"
+    assert repr(follow) and repr(events) and repr(done) and repr(batch) and repr(cursor)
     assert len(list(changes)) >= 5, "what was begun is read to its end"
     tw.open(state).close()
 

@@ -31,6 +31,9 @@ def test_every_class_answers_forked_in_the_child(state: Path, music: Path) -> No
         batch.put("s", "k", b"v")
         pipeline = warden.pipeline("p", settle=0.0)
         (job,) = pipeline.claim(1, timeout=60.0)
+        limiter = tw.RateLimiter((1, 3600.0))
+        permit = limiter.acquire()
+        jobs = pipeline.jobs(batch=2)
         workers = warden.pipeline("idle", glob="nothing").work(print, threads=2)
 
         calls = {
@@ -87,6 +90,13 @@ def test_every_class_answers_forked_in_the_child(state: Path, music: Path) -> No
             "complete": lambda: job.complete(),
             "fail": lambda: job.fail("x"),
             "release": lambda: job.release(),
+            "next job": lambda: next(jobs),
+            "close jobs": lambda: jobs.close(),
+            "limiter": lambda: limiter.acquire(),
+            "limiter status": lambda: limiter.status(),
+            "permit": lambda: permit.done(),
+            "close follow": lambda: follow.close(),
+            "close events": lambda: events.close(),
         }
 
         child = os.fork()
@@ -107,7 +117,8 @@ def test_every_class_answers_forked_in_the_child(state: Path, music: Path) -> No
             if len(delivery) < 5 or job.path == "" or "parent" not in repr(warden):
                 wrong.append(("values", repr(warden)))
             # The end of everything, too, must not hang, and must leave the file to the parent.
-            del calls, follow, events, space, batch, changes, delivery, cursor, job, pipeline, warden
+            del calls, follow, events, space, batch, changes, delivery, cursor, job, jobs, pipeline, warden
+            del permit, limiter
             import gc
             gc.collect()
             for what in wrong:

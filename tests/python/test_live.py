@@ -213,7 +213,7 @@ def test_ctrl_c_ends_waits_for_events_and_for_sync(state: Path, tmp_path: Path) 
     for number in range(20):
         write(root / str(number))
         # Takes no room, and some time to read.
-        os.truncate(root / str(number), 200_000_000)
+        os.truncate(root / str(number), 50_000_000)
     interrupts(
         """
         with tw.open(sys.argv[1], threads=1) as warden:

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 import treewarden as tw
-from support import ODD_NAMES
+from support import MEMORY, ODD_NAMES
 
 NAMES = st.sampled_from(ODD_NAMES) | st.binary(min_size=1, max_size=20).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 )
-
 
 class Tree(RuleBasedStateMachine):
     """A directory, what is known to lie in it, and a warden that looks at it now and then."""
@@ -29,11 +28,13 @@ class Tree(RuleBasedStateMachine):
     @initialize(target=dirs)
     def begin(self) -> bytes:
         self.folder = Path(tempfile.mkdtemp(prefix="treewarden-model-"))
+        # The tree is a real one; for a state file that is closed hundreds of times nobody has to wait for a disk.
+        self.state_folder = Path(tempfile.mkdtemp(prefix="treewarden-model-", dir=MEMORY))
         self.root = os.fsencode(self.folder / "root")
         os.mkdir(self.root)
         # What should be there: content of files, None for directories.
         self.model: dict[bytes, Optional[bytes]] = {}
-        self.warden = tw.open(self.folder / "state.tw", durability="relaxed")
+        self.warden = tw.open(self.state_folder / "state.tw", durability="relaxed")
         self.warden.add_root("root", self.root, content_hash="changed")
         # What somebody knows who has read nothing but changes: address by id.
         self.replayed: dict[int, bytes] = {}
@@ -45,6 +46,7 @@ class Tree(RuleBasedStateMachine):
         if hasattr(self, "warden"):
             self.warden.close()
             shutil.rmtree(self.folder)
+            shutil.rmtree(self.state_folder)
 
     def path(self, relative: bytes) -> bytes:
         return self.root + b"/" + relative
@@ -119,7 +121,7 @@ class Tree(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.warden.close()
-        self.warden = tw.open(self.folder / "state.tw", durability="relaxed")
+        self.warden = tw.open(self.state_folder / "state.tw", durability="relaxed")
 
     @rule(full=st.booleans())
     def scan(self, full: bool) -> None:

@@ -49,7 +49,7 @@ def results(warden: tw.Warden, odd: Path) -> list[Any]:
     """One of everything that is a value."""
     with warden.events() as events:
         report = warden.scan("odd")
-        told = [event for event in iter(lambda: events.next(timeout=0.0), None)]
+        told = list(iter(lambda: events.next(timeout=0.0), None))
     write(bytes(odd) + b"/unknown " + EVIL)
     pipeline = warden.pipeline("p", settle=0.0)
     return [
@@ -143,6 +143,16 @@ def test_handles_say_what_they_are(warden: tw.Warden, clock: tw.Clock) -> None:
         assert type(thing).__name__ in text and text.isprintable() and " at 0x" not in text, text
 
 
+def test_handles_of_a_file_with_an_odd_name_say_so_on_one_line(tmp_path: Path) -> None:
+    folder = bytes(tmp_path) + b"/" + EVIL.replace(b"/", b"")
+    write(folder + b"/tree/file")
+    with tw.open(folder + b"/state.tw") as warden:
+        warden.add_root("tree", folder + b"/tree")
+        for thing in (warden, warden.events(), warden.roots(), warden.status()):
+            assert repr(thing).isprintable(), repr(thing)
+    assert repr(warden).isprintable()
+
+
 def test_handles_are_not_pickled(warden: tw.Warden) -> None:
     for handle in (warden, warden.snapshot(), warden.space("s"), warden.pipeline("p"), warden.cursor("c")):
         with pytest.raises(TypeError):
@@ -171,7 +181,7 @@ def test_names_belong_to_the_package() -> None:
         value = getattr(tw, name)
         assert value is not None
         if isinstance(value, type):
-            assert value.__module__ == "treewarden", value
+            assert value.__module__ in ("treewarden", "treewarden._types"), value
             assert getattr(value, "__doc__", None), f"{name} has no documentation"
     assert tw.escape(EVIL) == r"<img src=x onerror=alert(1)> \x1b[31m\n\xff"
     assert tw.escape(EVIL.decode(errors="surrogateescape")) == tw.escape(EVIL)

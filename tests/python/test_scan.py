@@ -170,10 +170,10 @@ def test_what_cannot_be_read_keeps_its_state_and_is_said(warden: tw.Warden, musi
     assert (error.path, error.path_bytes, error.kind) == ("music/2024", b"music/2024", "permission_denied")
 
 
-@pytest.fixture
-def wide(tmp_path: Path) -> Path:
-    """A tree that takes some time."""
-    root = tmp_path / "wide"
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree that takes some time. Nobody changes it."""
+    root = tmp_path_factory.mktemp("scan") / "wide"
     for number in range(300):
         directory = root / f"{number:03}"
         directory.mkdir(parents=True)
@@ -306,7 +306,10 @@ def test_pathlike_str_and_bytes_are_paths(tmp_path: Path, music: Path) -> None:
 
     with tw.open(os.fsencode(tmp_path / "state.tw")) as warden:
         warden.add_root("music", Odd())
-        assert warden.scan(Path("music/2024")).added == 3
+        assert warden.scan(Path("music/2024")).added == 5, "a root that is new has no parts yet"
+        write(music / "2024/new")
+        write(music / "unseen")
+        assert warden.scan(Path("music/2024")).added == 1
         snapshot = warden.snapshot()
         assert b"music/2024/notes.txt" in snapshot and Path("music/2024/notes.txt") in snapshot
         assert os.fsencode(warden.path) == os.fsencode(tmp_path / "state.tw")

@@ -150,6 +150,8 @@ def test_differences_are_a_list(warden: tw.Warden, music: Path) -> None:
     assert changes[0:2] == [changes[0], changes[1]] and changes[::-1] == list(changes)[::-1]
     assert changes.index(files[1]) >= 1 and changes.count(files[1]) == 1 and files[1] in changes
     assert list(reversed(changes)) == list(changes)[::-1]
+    for others in (warden.history(), warden.cursor("c").read(), warden.pipeline("p").list()):
+        assert len(others) > 0 and list(reversed(others)) == list(others)[::-1]
     with pytest.raises(IndexError):
         changes[len(changes)]
     with pytest.raises(ValueError):

@@ -206,7 +206,7 @@ def test_closing_while_everybody_is_at_work(warden: tw.Warden, music: Path) -> N
 
 
 def test_the_interpreter_is_not_held_up_by_a_wait(warden: tw.Warden) -> None:
-    waiting = threading.Thread(target=lambda: warden.wait(10**6, timeout=1.0))
+    waiting = threading.Thread(target=lambda: warden.wait(10**6, timeout=0.3))
     waiting.start()
     turns = 0
     while waiting.is_alive():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import treewarden as tw
 PROJECT = Path(__file__).resolve().parents[2] / "python"
 PACKAGE = Path(tw.__file__).parent
 
-SAMPLE = '''
+SAMPLE = """
 import asyncio
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
@@ -88,9 +89,9 @@ except FileNotFoundError as error:
 except tw.ResetError as reset:
     where: Optional[int] = reset.restart_seq
 asyncio.run(main())
-'''
+"""
 
-WRONG = '''
+WRONG = """
 import treewarden as tw
 
 with tw.open("state.tw", durability="maybe") as warden:  # E
@@ -103,22 +104,32 @@ with tw.open("state.tw", durability="maybe") as warden:  # E
     warden.space("s")["k"] = "text"  # E
     warden.add_root("a")  # E
 tw.Warden()  # E
-'''
+"""
 
 
-def mypy(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+Mypy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory: pytest.TempPathFactory) -> Mypy:
+    """Runs mypy; what it has read of the standard library once, it does not read again."""
     pytest.importorskip("mypy")
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(cwd / ".cache"), *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=600)
+    cache = tmp_path_factory.mktemp("mypy")
+
+    def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", cache, *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=600)
+
+    return run
 
 
-def test_a_program_is_checked_strictly(tmp_path: Path) -> None:
+def test_a_program_is_checked_strictly(mypy: Mypy, tmp_path: Path) -> None:
     (tmp_path / "sample.py").write_text(SAMPLE)
     checked = mypy("--strict", "sample.py", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_mistakes_are_found(tmp_path: Path) -> None:
+def test_mistakes_are_found(mypy: Mypy, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     checked = mypy("--strict", "wrong.py", cwd=tmp_path)
     # `Warden()` makes itself known when it runs: types know no class without a constructor.
@@ -131,7 +142,7 @@ def test_mistakes_are_found(tmp_path: Path) -> None:
     assert found == expected, checked.stdout
 
 
-def test_the_package_is_checked_strictly(tmp_path: Path) -> None:
+def test_the_package_is_checked_strictly(mypy: Mypy, tmp_path: Path) -> None:
     configuration = PROJECT / "pyproject.toml"
     checked = mypy("--strict", "--config-file", configuration, "-p", "treewarden", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -159,7 +170,9 @@ def test_everything_in_the_stub_is_documented() -> None:
             if not isinstance(child, (ast.ClassDef, ast.FunctionDef)):
                 continue
             where = f"{name}.{child.name}"
-            is_overload = any(isinstance(d, ast.Name) and d.id == "overload" for d in getattr(child, "decorator_list", []))
+            is_overload = any(
+                isinstance(d, ast.Name) and d.id == "overload" for d in getattr(child, "decorator_list", [])
+            )
             if not child.name.startswith("_") and not is_overload and not ast.get_docstring(child):
                 missing.append(where)
             if isinstance(child, ast.ClassDef):

@@ -1,8 +1,7 @@
 //! Group functions in Python: which files are one job.
 //!
 //! The engine calls one behind the lock of the pipeline, in a thread that waits detached for a pipeline or for the
-//! status of the warden. So it must not ask for a pipeline itself, which would wait for that lock for ever: it is
-//! refused.
+//! status of the warden. So it must not call what takes that lock itself, which would wait for ever: it is refused.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -103,12 +102,14 @@ pub(super) fn runs() -> bool {
 /// # Errors
 ///
 /// `InvalidArgumentError`.
-pub(super) fn refuse(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn refuse(py: Python<'_>) -> PyResult<()> {
     if !runs() {
         return Ok(());
     }
     let hint = "it decides by the address alone, and gives the same key for the same address";
-    Err(errors::invalid_with_hint(py, "a group function cannot ask for pipelines or jobs", hint))
+    let message =
+        "a group function cannot ask for pipelines, jobs or the status, and cannot close the warden";
+    Err(errors::invalid_with_hint(py, message, hint))
 }
 
 /// Asks a pipeline something while other Python threads run.

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use treewarden::{WorkItem, escape};
 
+use super::group;
 use super::job::{Job, Sources};
 use crate::arrow;
 use crate::event_types;
@@ -47,6 +48,10 @@ impl JobList {
         ItemIter::over(slf.as_any())
     }
 
+    fn __reversed__(slf: &Bound<'_, Self>) -> ItemIter {
+        ItemIter::back_over(slf.as_any())
+    }
+
     /// Returns the place of a job. ``ValueError`` where it is not in the list.
     #[pyo3(signature = (value, start=0, stop=None))]
     fn index(
@@ -74,6 +79,7 @@ impl JobList {
     ) -> PyResult<Py<PyAny>> {
         // A wish that the interface allows to be passed over.
         let _ = requested_schema;
+        group::refuse(py)?;
         // A job is in one list only, so these locks are taken in one order everywhere.
         let table = py.detach(|| {
             let held: Vec<_> = self.jobs.iter().map(|job| job.get().lock()).collect();
@@ -133,6 +139,10 @@ impl ItemList {
 
     fn __iter__(slf: &Bound<'_, Self>) -> ItemIter {
         ItemIter::over(slf.as_any())
+    }
+
+    fn __reversed__(slf: &Bound<'_, Self>) -> ItemIter {
+        ItemIter::back_over(slf.as_any())
     }
 
     /// Returns the place of the first item that equals ``value``. ``ValueError`` where there is none.

@@ -1,0 +1,262 @@
+/*
+ * The valid objects of the program that misuse.py makes: one of each type that is held, a maker for fresh ones, lists
+ * of every type of rows, options of every kind, and a spare warden for what cannot be undone.
+ */
+
+#ifndef MISUSE_FIXTURES_H
+#define MISUSE_FIXTURES_H
+
+#define FILES 300
+#define OPTION_KINDS 9
+
+/* The generated part refuses to compile where the header has a type that is not here. */
+#define FOR_ALL_TYPES(X)                                                                                         \
+    X(warden) X(snapshot) X(iter) X(list) X(changes) X(follow) X(events) X(listener) X(options) X(cancel) X(pipeline) \
+    X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error)
+
+#define AS_ENUM(name) T_##name,
+enum { FOR_ALL_TYPES(AS_ENUM) TYPES };
+
+static void *held[TYPES], *freed[TYPES], *options[OPTION_KINDS];
+static tw_warden *spare_warden, *closed_warden, *clocked;
+static tw_changes *delivery;
+static tw_pipeline *rated, *idle;
+static tw_scan_hooks hooks;
+static tw_completion completion;
+static tw_pair pair;
+static tw_bytes some_bytes;
+static const tw_pipeline *pipelines[2];
+static char token[TW_TOKEN_ROOM];
+static int spare_is_used;
+
+/* Lists, by the functions that read their rows. */
+enum { ROOTS, REPORTS, OPERATIONS, PAIRS, TEXTS, EXPLANATION, VERIFY, REBUILD, WORK_ITEMS, WORK_EXPLANATION, LISTS };
+static tw_list *lists[LISTS];
+
+static const char *numbered(const char *name) {
+    static char text[60];
+    static int number;
+    snprintf(text, sizeof text, "%s-%d", name, ++number);
+    return text;
+}
+
+static void *make_warden(void) {
+    tw_warden *warden = NULL;
+    tw_pipeline *pipeline = NULL;
+    OK(tw_warden_open(tw_str(in_dir(numbered("spare"))), options[TW_OPTIONS_OPEN], &warden, &err));
+    OK(tw_warden_add_root(warden, tw_str("music"), tw_str(in_dir("tree")), NULL, &err));
+    OK(tw_warden_pipeline(warden, tw_str("old"), options[TW_OPTIONS_PIPELINE], &pipeline, &err));
+    OK(tw_pipeline_free(pipeline, &err));
+    return warden;
+}
+
+/* A warden that may be spoilt: there is another one after each call that went well. */
+static void *spare(void) {
+    if (spare_is_used || spare_warden == NULL) {
+        OK(tw_warden_free(spare_warden, &err));
+        spare_warden = make_warden();
+        spare_is_used = 0;
+    }
+    return spare_warden;
+}
+
+#define MAKER(type, call)                         \
+    static void *make_##type(void) {              \
+        tw_##type *made = NULL;                   \
+        OK(call);                                 \
+        return made;                              \
+    }
+
+MAKER(snapshot, tw_warden_snapshot(held[T_warden], &made, &err))
+MAKER(iter, tw_snapshot_iter(held[T_snapshot], NULL, &made, &err))
+MAKER(list, tw_warden_roots(held[T_warden], &made, &err))
+MAKER(changes, tw_warden_changes(held[T_warden], 0, &made, &err))
+MAKER(follow, tw_warden_follow(held[T_warden], tw_str("follower"), &made, &err))
+MAKER(events, tw_warden_subscribe(held[T_warden], 0, &made, &err))
+MAKER(listener, tw_events_listen(held[T_warden], 0, no_event, NULL, NULL, &made, &err))
+MAKER(options, tw_options_new(TW_OPTIONS_SCAN, &made, &err))
+MAKER(cancel, tw_cancel_new(&made, &err))
+MAKER(pipeline, tw_warden_pipeline(held[T_warden], tw_str("jobs"), NULL, &made, &err))
+MAKER(workers, tw_pipeline_work(idle, 1, no_work, NULL, NULL, &made, &err))
+MAKER(limiter, tw_limiter_new(options[TW_OPTIONS_LIMITER], &made, &err))
+MAKER(batch, tw_warden_batch(held[T_warden], &made, &err))
+MAKER(value, tw_space_get(held[T_warden], tw_str("space"), tw_str("key"), &made, &err))
+
+static void *make_jobs(void) {
+    tw_jobs *made = NULL;
+    OK(tw_pipeline_claim(held[T_pipeline], 2, 0, &made, &err));
+    OK(tw_jobs_set_attr(made, 0, tw_str("name"), tw_str("value"), &err));
+    return made;
+}
+
+static void *make_permit(void) {
+    tw_limiter *limiter = make_limiter();
+    tw_permit *made = NULL;
+    OK(tw_limiter_acquire(limiter, 1, 0, &made, &err));
+    OK(tw_limiter_free(limiter, &err));
+    return made;
+}
+
+static void *make_error(void) {
+    tw_error *made = NULL;
+    CHECK(tw_warden_close(NULL, &made) == TW_STATUS_INVALID_HANDLE);
+    return made;
+}
+
+#define FREER(type)                                                                     \
+    static tw_status free_##type(void *handle) { return tw_##type##_free(handle, NULL); }
+FOR_ALL_TYPES(FREER)
+
+#define AS_ROW(type) {"tw_" #type, make_##type, free_##type},
+static const struct {
+    const char *name;
+    void *(*make)(void);
+    tw_status (*free)(void *);
+} types[TYPES] = {FOR_ALL_TYPES(AS_ROW)};
+
+/* What a call may use up is fresh before each. */
+static void refresh(const struct function *function) {
+    static const int used_up[] = {T_iter, T_changes, T_jobs, T_batch, T_permit, T_limiter};
+    for (int i = 0; i < function->count; ++i) {
+        for (size_t k = 0; k < sizeof used_up / sizeof used_up[0]; ++k) {
+            int type = used_up[k];
+            if (function->params[i].kind == HANDLE && function->params[i].type == type) {
+                CHECK_EQ(types[type].free(held[type]), TW_STATUS_OK);
+                held[type] = types[type].make();
+            }
+        }
+    }
+}
+
+static void make_all_options(void) {
+    for (int kind = 0; kind < OPTION_KINDS; ++kind) {
+        options[kind] = new_options(kind);
+    }
+    OK(tw_options_set_int(options[TW_OPTIONS_OPEN], TW_OPTION_OPEN_DURABILITY, TW_DURABILITY_RELAXED, &err));
+    OK(tw_options_set_int(options[TW_OPTIONS_PIPELINE], TW_OPTION_PIPELINE_SETTLE_MS, 0, &err));
+    OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_LIMIT, 100, &err));
+    OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_WINDOW_MS, 1, &err));
+}
+
+static void free_all_options(void) {
+    for (int i = 0; i < OPTION_KINDS; ++i) {
+        OK(tw_options_free(options[i], &err));
+    }
+}
+
+/* What a call that went well has changed is undone. */
+static void after_success(const char *name) {
+    static const char *const spoil[] = {"tw_warden_close",     "tw_warden_unwatch",        "tw_warden_add_root",
+                                        "tw_warden_move_root", "tw_warden_remove_root",    "tw_warden_set_root_options",
+                                        "tw_warden_watch",     "tw_warden_remove_pipeline"};
+    for (size_t i = 0; i < sizeof spoil / sizeof spoil[0]; ++i) {
+        spare_is_used |= strcmp(name, spoil[i]) == 0;
+    }
+    if (strcmp(name, "tw_set_log") == 0) {
+        OK(tw_set_log(TW_LOG_OFF, NULL, NULL, NULL, &err));
+    }
+    if (strncmp(name, "tw_space_", 9) == 0) {
+        OK(tw_space_put(held[T_warden], tw_str("space"), tw_str("key"), tw_str("value"), &err));
+    }
+    if (strncmp(name, "tw_options_set", 14) == 0 || strcmp(name, "tw_options_add_tier") == 0) {
+        free_all_options();
+        make_all_options();
+    }
+}
+
+static tw_pipeline *open_pipeline(const char *name, int32_t option, int64_t value, const char *glob) {
+    tw_options *of_it = new_options(TW_OPTIONS_PIPELINE);
+    tw_pipeline *pipeline = NULL;
+    OK(tw_options_set_int(of_it, option, value, &err));
+    OK(tw_options_set_bytes(of_it, TW_OPTION_PIPELINE_GLOB, tw_str(glob), &err));
+    if (option == TW_OPTION_PIPELINE_RATE_LIMIT) {
+        OK(tw_options_set_int(of_it, TW_OPTION_PIPELINE_RATE_WINDOW_MS, 1000, &err));
+    }
+    OK(tw_warden_pipeline(held[T_warden], tw_str(name), of_it, &pipeline, &err));
+    OK(tw_options_free(of_it, &err));
+    return pipeline;
+}
+
+static void make_lists(void) {
+    tw_warden *warden = held[T_warden];
+    tw_bytes address = tw_str("music/file-0001");
+    OK(tw_warden_roots(warden, &lists[ROOTS], &err));
+    OK(tw_warden_scan(clocked, NULL, NULL, 0, &lists[REPORTS], &err));
+    OK(tw_warden_history(clocked, 9, &lists[OPERATIONS], &err));
+    OK(tw_space_items(warden, tw_str("space"), tw_str(""), tw_str(""), 9, &lists[PAIRS], &err));
+    OK(tw_warden_pipelines(warden, &lists[TEXTS], &err));
+    OK(tw_warden_explain(warden, address, &lists[EXPLANATION], &err));
+    write_file("second/new", "new");
+    OK(tw_warden_verify(clocked, NULL, NULL, 0, &lists[VERIFY], &err));
+    OK(tw_rebuild(tw_str(in_dir("rebuilt.tw")), &lists[REBUILD], &err));
+    OK(tw_pipeline_list(held[T_pipeline], tw_str(""), -1, 9, &lists[WORK_ITEMS], &err));
+    OK(tw_pipeline_explain(held[T_pipeline], address, &lists[WORK_EXPLANATION], &err));
+}
+
+static void make_fixtures(void) {
+    tw_options *clock = new_options(TW_OPTIONS_OPEN);
+    tw_warden *warden = NULL, *rebuilt = NULL;
+    tw_pipeline *pipeline = NULL;
+    uint64_t seq = 0;
+    size_t len = 0;
+    make_all_options();
+    write_files("tree/file", FILES);
+    write_file("tree/gone", "gone");
+    make_dir("second");
+    write_file("second/file", "file");
+    OK(tw_warden_open(tw_str(in_dir("state.tw")), options[TW_OPTIONS_OPEN], &warden, &err));
+    held[T_warden] = warden;
+    OK(tw_warden_add_root(warden, tw_str("music"), tw_str(in_dir("tree")), NULL, &err));
+    OK(tw_warden_open(tw_str(in_dir("rebuilt.tw")), NULL, &rebuilt, &err));
+    OK(tw_warden_free(rebuilt, &err));
+    OK(tw_options_set_int(clock, TW_OPTION_OPEN_MANUAL_CLOCK_NS, 1000, &err));
+    OK(tw_warden_open(tw_str(in_dir("clocked.tw")), clock, &clocked, &err));
+    OK(tw_warden_add_root(clocked, tw_str("second"), tw_str(in_dir("second")), NULL, &err));
+    OK(tw_options_free(clock, &err));
+    OK(tw_warden_watch(warden, NULL, &err));
+    OK(tw_warden_sync(warden, -1, &seq, &err));
+    CHECK(unlink(in_dir("tree/gone")) == 0);
+    OK(tw_warden_sync(warden, -1, &seq, &err));
+    OK(tw_warden_token(warden, token, sizeof token, &len, &err));
+    OK(tw_space_put(warden, tw_str("space"), tw_str("key"), tw_str("value"), &err));
+    OK(tw_warden_pipeline(warden, tw_str("jobs"), options[TW_OPTIONS_PIPELINE], &pipeline, &err));
+    held[T_pipeline] = pipeline;
+    idle = open_pipeline("idle", TW_OPTION_PIPELINE_SETTLE_MS, 0, "nothing");
+    rated = open_pipeline("rated", TW_OPTION_PIPELINE_RATE_LIMIT, 10, "nothing");
+    for (int type = 0; type < TYPES; ++type) {
+        if (held[type] == NULL) {
+            held[type] = types[type].make();
+        }
+    }
+    for (int type = 0; type < TYPES; ++type) {
+        freed[type] = types[type].make();
+        CHECK_EQ(types[type].free(freed[type]), TW_STATUS_OK);
+    }
+    closed_warden = make_warden();
+    OK(tw_warden_close(closed_warden, &err));
+    OK(tw_follow_next(held[T_follow], 1, 0, &delivery, &err));
+    make_lists();
+    hooks.cancel = held[T_cancel];
+    pair.key = tw_str("name");
+    pair.value = some_bytes = tw_str("value");
+    pipelines[0] = held[T_pipeline];
+    pipelines[1] = idle;
+}
+
+static void free_fixtures(void) {
+    for (int i = 0; i < LISTS; ++i) {
+        OK(tw_list_free(lists[i], &err));
+    }
+    free_all_options();
+    OK(tw_changes_free(delivery, &err));
+    OK(tw_pipeline_free(idle, &err));
+    OK(tw_pipeline_free(rated, &err));
+    OK(tw_warden_free(spare_warden, &err));
+    OK(tw_warden_free(closed_warden, &err));
+    OK(tw_warden_free(clocked, &err));
+    for (int type = 0; type < TYPES; ++type) {
+        CHECK_EQ(types[type].free(held[type]), TW_STATUS_OK);
+    }
+}
+
+#endif /* MISUSE_FIXTURES_H */

@@ -1,0 +1,215 @@
+"""What misuse.py knows of the interface: valid arguments, what is no misuse although it looks so, numbers to try."""
+
+from __future__ import annotations
+
+INT64_MAX, INT64_MIN, SIZE_MAX = "INT64_MAX", "INT64_MIN", "SIZE_MAX"
+INVALID, NOT_FOUND, OK, RESET = (f"TW_STATUS_{name}" for name in ("INVALID_ARGUMENT", "NOT_FOUND", "OK", "RESET"))
+CLOSED, BAD_HANDLE, NO_TIME = (f"TW_STATUS_{name}" for name in ("CLOSED", "INVALID_HANDLE", "TIMEOUT"))
+ANY, UNTRIED = "ANY", "UNTRIED"
+
+# Valid arguments, by the name of the parameter or by function and parameter: C expressions.
+VALUES = {
+    "address": 'tw_str("music/file-0001")',
+    "after": "0",
+    "after_ms": "5000",
+    "bytes": 'tw_str("a")',
+    "capacity": "2",
+    "changes_max": "10",
+    "completion": "&completion",
+    "cost": "1",
+    "count": "1",
+    "cursor": 'tw_str("cursor")',
+    "dir": 'tw_str(in_dir("second"))',
+    "events_max": "10",
+    "expected": "&some_bytes",
+    "header": 'tw_str("120")',
+    "hooks": "&hooks",
+    "index": "0",
+    "is_permanent": "0",
+    "key": 'tw_str("key")',
+    "kind": "TW_OPTIONS_SCAN",
+    "level_max": "TW_LOG_WARN",
+    "limit": "9",
+    "jobs_max": "1",
+    "ms": "1",
+    "name": 'tw_str("name")',
+    "now_ns": "0",
+    "pairs": "&pair",
+    "pipelines": "pipelines",
+    "prefix": 'tw_str("k")',
+    "priority": "TW_PRIORITY_LOW",
+    "report_index": "0",
+    "retry_after_ms": "0",
+    "room": "TW_TOKEN_ROOM",
+    "root": 'tw_str("music")',
+    "seq": "1",
+    "since": "0",
+    "space": 'tw_str("space")',
+    "state": "-1",
+    "threads": "1",
+    "timeout_ms": "0",
+    "token": "tw_str(token)",
+    "value": 'tw_str("value")',
+    "wait_ms": "0",
+    "why": 'tw_str("why")',
+    "younger_than_ms": "-1",
+    "tw_batch_compare_and_set.value": "&some_bytes",
+    "tw_jobs_attr.name": 'tw_str("name")',
+    "tw_limiter_acquire.timeout_ms": "1000",
+    "tw_options_set_bytes.option": "TW_OPTION_SCAN_TARGET",
+    "tw_options_set_int.option": "TW_OPTION_SCAN_THREADS",
+    "tw_options_set_int.value": "1",
+    "tw_pipelines_claim.count": "2",
+    "tw_rebuild.path": 'tw_str(in_dir("rebuilt.tw"))',
+    "tw_snapshot_get_missing.address": 'tw_str("music/gone")',
+    "tw_space_compare_and_set.value": "&some_bytes",
+    "tw_space_items.after": 'tw_str("a")',
+    "tw_space_items.limit": "5",
+    "tw_warden_add_root.name": 'tw_str("new")',
+    "tw_warden_move_root.name": 'tw_str("music")',
+    "tw_warden_open.path": 'tw_str(in_dir("opened.tw"))',
+    "tw_warden_pipeline.name": 'tw_str("jobs")',
+    "tw_warden_remove_pipeline.name": 'tw_str("old")',
+    "tw_warden_remove_root.name": 'tw_str("music")',
+    "tw_warden_set_root_options.name": 'tw_str("music")',
+}
+
+# Handles that are not `held[T_type]`: those of what cannot be undone, and those of another shape.
+SPARED = ("close", "unwatch", "add_root", "move_root", "remove_root", "set_root_options", "remove_pipeline")
+VALUES.update({f"tw_warden_{name}.warden": "spare()" for name in SPARED})
+VALUES.update({f"tw_warden_{name}.warden": "clocked" for name in ("clock_advance_ms", "clock_set_ns")})
+VALUES.update({f"tw_changes_{name}.changes": "delivery" for name in ("ack", "upto")})
+VALUES.update({"tw_pipeline_work.pipeline": "idle", "tw_pipeline_limiter.pipeline": "rated"})
+ROWS = {
+    "arrow": "OPERATIONS",
+    "difference": "VERIFY",
+    "explanation": "EXPLANATION",
+    "len": "ROOTS",
+    "operation": "OPERATIONS",
+    "pair": "PAIRS",
+    "rebuild": "REBUILD",
+    "report": "REPORTS",
+    "root": "ROOTS",
+    "scan_error": "VERIFY",
+    "text": "TEXTS",
+    "verify": "VERIFY",
+    "work_explanation": "WORK_EXPLANATION",
+    "work_item": "WORK_ITEMS",
+}
+VALUES.update({f"tw_list_{name}.list": f"lists[{rows}]" for name, rows in ROWS.items()})
+
+# Which kind of options a function takes.
+KINDS = {
+    "tw_limiter_new.options": "LIMITER",
+    "tw_options_add_tier.pipeline": "PIPELINE",
+    "tw_options_set_bytes.options": "SCAN",
+    "tw_options_set_group.pipeline": "PIPELINE",
+    "tw_options_set_int.options": "SCAN",
+    "tw_options_set_root_watch.root_watch": "ROOT_WATCH",
+    "tw_options_set_root_watch.watch": "WATCH",
+    "tw_snapshot_arrow.filter": "FILTER",
+    "tw_snapshot_iter.filter": "FILTER",
+    "tw_warden_add_root.options": "ROOT",
+    "tw_warden_open.options": "OPEN",
+    "tw_warden_pipeline.options": "PIPELINE",
+    "tw_warden_scan.options": "SCAN",
+    "tw_warden_set_root_options.options": "ROOT",
+    "tw_warden_verify.options": "VERIFY",
+    "tw_warden_watch.options": "WATCH",
+}
+
+CALLBACKS = {
+    "tw_delivery_fn": "no_delivery",
+    "tw_event_fn": "no_event",
+    "tw_group_fn": "one_group",
+    "tw_log_fn": "no_line",
+    "tw_worker_fn": "no_work",
+    "tw_finalizer": "finalize",
+}
+
+# NULL that the header allows, and what comes of it.
+NULL_IS_FINE = {f"{function}": OK for function in KINDS if not function.startswith("tw_options")}
+NULL_IS_FINE.update(
+    {
+        "tw_limiter_new.options": INVALID,  # a limit and a window are needed
+        "tw_options_set_root_watch.root_watch": OK,
+        "tw_batch_compare_and_set.expected": OK,
+        "tw_batch_compare_and_set.value": OK,
+        "tw_jobs_complete.completion": OK,
+        "tw_jobs_complete_all.statuses": OK,
+        "tw_jobs_note_completion.completion": INVALID,  # no worker has these jobs
+        "tw_set_log.callback": OK,
+        "tw_space_compare_and_set.expected": "TW_STATUS_CONFLICT",  # something is there
+        "tw_space_compare_and_set.value": OK,
+        "tw_warden_scan.hooks": OK,
+        "tw_warden_verify.hooks": OK,
+    }
+)
+
+# What a call comes to that has nothing wrong, where that is not TW_STATUS_OK.
+BASES = {
+    "tw_events_next": ANY,
+    "tw_follow_next": ANY,
+    "tw_follow_advance": ANY,
+    "tw_jobs_note_completion": INVALID,
+    "tw_jobs_note_failure": INVALID,
+    "tw_list_scan_error": NOT_FOUND,
+    "tw_rebuild": OK,
+    "tw_warden_sync": ANY,
+}
+
+# Numbers that are tried, and what comes of them; by parameter, or by function and parameter.
+SIZES = {"0": INVALID, "1": INVALID, "-1": INVALID, "12345": INVALID}
+INDEXES = {"-1": NOT_FOUND, "12345": NOT_FOUND}
+FREE = {"0": ANY, "-1": ANY, "12345": ANY, INT64_MAX: ANY, INT64_MIN: ANY}
+NUMBERS: dict[str, dict[str, str]] = {
+    "after": FREE,
+    "after_ms": {"-1": INVALID, "0": INVALID, "12345": OK, INT64_MAX: INVALID, INT64_MIN: INVALID},
+    "capacity": {"0": INVALID, "-1": INVALID},
+    "changes_max": FREE,
+    "cost": {"0": INVALID, "-1": INVALID, "12345": INVALID},
+    "count": {"-1": INVALID, "0": OK},
+    "events_max": FREE,
+    "index": INDEXES,
+    "is_permanent": {"-1": INVALID, "2": INVALID, "12345": INVALID},
+    "jobs_max": {"0": INVALID, "-1": ANY, "12345": ANY},
+    "kind": {"-1": INVALID, "9": INVALID, "12345": INVALID},
+    "level_max": {"-1": INVALID, "6": INVALID, "12345": INVALID},
+    "limit": FREE,
+    "ms": {"-1": INVALID, "12345": OK, INT64_MAX: OK, INT64_MIN: INVALID},
+    "now_ns": FREE,
+    "option": {"-1": INVALID, "0": INVALID, "12345": INVALID, "INT32_MAX": INVALID, "(uint64_t)INT32_MIN": INVALID},
+    "priority": {"-1": INVALID, "5": INVALID, "12345": INVALID},
+    "report_index": INDEXES,
+    "retry_after_ms": FREE,
+    "room": {"0": INVALID, "1": INVALID, "-1": INVALID},
+    "seq": FREE,
+    "since": {"-1": RESET, "12345": RESET, INT64_MAX: RESET},
+    "state": {"-2": INVALID, "7": INVALID, "12345": INVALID},
+    "threads": {"0": INVALID, "-1": INVALID, "12345": INVALID},
+    "timeout_ms": {},  # everything else waits
+    "wait_ms": {"-1": INVALID, "12345": ANY, INT64_MAX: ANY, INT64_MIN: INVALID},
+    "younger_than_ms": FREE,
+    "tw_follow_advance.seq": {"-1": INVALID, "12345": INVALID, INT64_MAX: INVALID},
+    "tw_options_set_int.value": {"-1": INVALID, "12345": INVALID, INT64_MAX: INVALID, INT64_MIN: INVALID},
+}
+
+# Names are text: bytes that are no UTF-8 make none.
+TEXTS = {"name", "space", "cursor", "header", "token", "root"}
+TEXTS_TOO = {"tw_batch_set_attr.name", "tw_batch_remove_attr.name"}
+
+# What a closed warden still does: what it has in memory is told, queues say that it is closed when they are asked.
+# Those that only compare the disk with what is in memory may do so.
+FROM_MEMORY = ("batch", "close", "follow", "is_watching", "seq", "snapshot", "subscribe", "token", "unwatch")
+CLOSED_DOES = {f"tw_warden_{name}": OK for name in FROM_MEMORY}
+CLOSED_DOES.update(
+    {
+        "tw_events_listen": OK,
+        "tw_warden_attrs": NOT_FOUND,  # it has no such entry
+        "tw_warden_changes_since_token": RESET,  # of another state file
+        "tw_warden_clock_advance_ms": INVALID,
+        "tw_warden_clock_set_ns": INVALID,
+        "tw_warden_explain": ANY,
+        "tw_warden_verify": ANY,
+    }
+)

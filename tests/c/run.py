@@ -1,0 +1,242 @@
+"""The tests of the C interface, in every way in which a program may meet it. `make test-c` calls this.
+
+    python tests/c/run.py              all but the last of these
+    python tests/c/run.py --rust-asan  the last one: it builds the library itself with AddressSanitizer
+
+    headers     compile alone, in every standard, without a warning
+    sanitizers  the programs of tests/c and tests/cpp, built with AddressSanitizer and UndefinedBehaviorSanitizer
+    valgrind    some of them as they are
+    misuse      every function of the header with one wrong argument at a time, see misuse.py
+    installed   what ffi/packaging/install makes: for CMake, for pkg-config, shared and static, and the examples
+    rust-asan   the library instrumented, with all programs
+
+The library is that of target/debug. A program of tests/c is a test when it ends with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+from installed import check_installed
+from toolbox import (
+    CPP_STANDARD,
+    HEADER,
+    HERE,
+    ROOT,
+    WARNINGS,
+    Failed,
+    Step,
+    build,
+    check_instrumented,
+    need,
+    run_steps,
+    sh,
+)
+
+DEBUG = ROOT / "target" / "debug"
+SONAME = "libtreewarden.so.1"
+SANITIZE = ("-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+# Until GCC 14 the allocator of its AddressSanitizer is locked for ever in a child, when another thread was inside it.
+FORKS = {"fork"}
+# What valgrind, which takes some seconds to begin, has a look at: programs for most parts of the library. It sees what
+# no sanitizer of C does, uninitialised memory within the library, and it can look at forks.
+FOR_VALGRIND = {"basics.c", "changes.c", "fork.c", "growth.c", "snapshot.c", "work.c", "workers.c", "snapshot.cpp"}
+VALGRIND = (
+    "valgrind",
+    "-q",
+    "--error-exitcode=9",
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
+)
+ASAN_TARGET = "x86_64-unknown-linux-gnu"
+
+
+def programs() -> list[Path]:
+    """The slow ones first, so that the others fill up the time."""
+    found = [*HERE.glob("*.c"), *(ROOT / "tests" / "cpp").glob("*.cpp")]
+    return sorted(found, key=lambda path: (path.stem != "arrow", path.suffix != ".cpp", path.stem))
+
+
+def label(source: Path) -> str:
+    return f"{source.stem}{source.suffix.replace('.', '-')}"
+
+
+class Runner:
+    """The steps; each works in folders of its own below `work`."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.lib = work / "lib"
+        self.lib.mkdir()
+        for name in ("libtreewarden.so", SONAME):
+            (self.lib / name).symlink_to(DEBUG / "libtreewarden.so")
+        self.shared = (f"-L{self.lib}", "-ltreewarden", f"-Wl,-rpath,{self.lib}")
+
+    def folder(self, name: str) -> Path:
+        path = self.work / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def headers(self) -> Step:
+        """Each header is included twice and nothing else is: it brings what it needs, and guards itself."""
+        folder = self.folder("headers")
+        hpp = HEADER.with_suffix(".hpp")
+        wanted = [(HEADER, "c", f"-std={std}") for std in ("c99", "c11", "c17")] + [(HEADER, "c++", CPP_STANDARD)]
+        wanted += [(hpp, "c++", CPP_STANDARD)] if hpp.exists() else []
+
+        def compile_alone(header: Path, language: str, standard: str) -> None:
+            source = folder / f"{header.name}-{standard.lstrip('-')}.{'c' if language == 'c' else 'cpp'}"
+            source.write_text(f"#include <{header.name}>\n#include <{header.name}>\n", encoding="utf-8")
+            more = ("-Wshadow", "-Wconversion") if header == hpp else ("-Wshadow",)
+            tool = os.environ.get("CC", "cc") if language == "c" else os.environ.get("CXX", "c++")
+            sh(tool, standard, *WARNINGS, *more, "-fsyntax-only", f"-I{HEADER.parent}", source)
+
+        tasks = [functools.partial(compile_alone, *args) for args in wanted]
+        return Step("headers", tasks, ", ".join(f"{h.suffix[1:]} as {s.lstrip('-')}" for h, _, s in wanted))
+
+    def sanitizers(self) -> Step:
+        folder = self.folder("sanitizers")
+
+        def test(source: Path) -> None:
+            kinds = "undefined" if source.stem in FORKS else "address,undefined"
+            flags = (f"-fsanitize={kinds}", *SANITIZE, *self.shared)
+            program = build(source, folder / label(source), *flags)
+            check_instrumented(program, "__asan_init" if "address" in kinds else "__ubsan_handle")
+            sh(program, env=SANITIZER_ENV)
+
+        sources = programs()
+        tasks = [functools.partial(test, source) for source in sources]
+        return Step("sanitizers", tasks, f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}")
+
+    def valgrind(self) -> Step:
+        folder = self.folder("valgrind")
+        sources = [source for source in programs() if source.name in FOR_VALGRIND]
+        # Without lines, which takes long to read and tells no more than the names of functions.
+        sh("strip", "--strip-debug", "-o", folder / SONAME, DEBUG / "libtreewarden.so")
+        flags = (folder / SONAME, f"-Wl,-rpath,{folder}")
+
+        def test(source: Path) -> None:
+            program = build(source, folder / label(source), *flags)
+            # What the threads of the parent held is lost in a child, and that is no leak.
+            leaks = ("--leak-check=no",) if source.stem in FORKS else ()
+            sh(*VALGRIND, *leaks, program, env={"TREEWARDEN_FEW_FILES": "1"})
+
+        tasks = [functools.partial(test, source) for source in sources]
+        return Step("valgrind", tasks, f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}")
+
+    def misuse(self) -> Step:
+        folder = self.folder("misuse")
+        source = folder / "misuse.c"
+
+        def make() -> None:
+            sh(sys.executable, HERE / "misuse.py", HEADER, source)
+
+        def test(kinds: str, argument: Optional[str]) -> str:
+            flags = (f"-fsanitize={kinds}", *SANITIZE, *self.shared)
+            program = build(source, folder / f"misuse-{kinds.replace(',', '-')}", *flags)
+            said = sh(program, *filter(None, [argument]), env=SANITIZER_ENV)
+            return said.strip().splitlines()[-1]
+
+        def both() -> str:
+            make()
+            # As above: what forks is not for AddressSanitizer.
+            return f"{test('address,undefined', None)}; {test('undefined', 'fork')}"
+
+        return Step("misuse", [both], "every function")
+
+    def installed(self) -> Step:
+        folder = self.folder("installed")
+        return Step(
+            "installed", [functools.partial(check_installed, folder, DEBUG)], "CMake, pkg-config, symbols, examples"
+        )
+
+    def rust_asan(self) -> Step:
+        """Rust brings a runtime of its own for what it has instrumented: the programs are linked with that one."""
+        folder = self.folder("rust-asan")
+        target = ROOT / "target" / "asan"
+        library = target / ASAN_TARGET / "debug" / "libtreewarden.a"
+        sysroot = Path(sh("rustc", "--print", "sysroot").strip())
+        runtime = sysroot / "lib" / "rustlib" / ASAN_TARGET / "lib" / "librustc-stable_rt.asan.a"
+        if not runtime.exists():
+            raise Failed(f"{runtime} is missing: the toolchain has no AddressSanitizer")
+        env = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address"}
+        cargo = os.environ.get("CARGO", "cargo")
+        sh(
+            cargo, "build", "--locked", "--quiet", "-p", "treewarden-ffi", "--target", ASAN_TARGET, "--target-dir",
+            target, env=env,
+        )  # fmt: skip
+        if not any(name.startswith("__asan_report") for name in sh("nm", library).split()):
+            raise Failed(f"{library} has no symbol __asan_report*: it is not instrumented")
+        whole = ("-Wl,--whole-archive", runtime, "-Wl,--no-whole-archive", "-rdynamic")
+
+        def test(source: Path) -> None:
+            # Compiled and linked one after the other: in one go the compiler would bring its own runtime.
+            part = build(source, folder / f"{label(source)}.o", "-fsanitize=address", "-c")
+            tool = os.environ.get("CXX", "c++")
+            program = folder / label(source)
+            sh(tool, part, "-o", program, library, *whole, "-lpthread", "-ldl", "-lm", "-lrt", "-lgcc_s")
+            check_instrumented(program, "__asan_init")
+            for arguments in [[], ["fork"]] if source.stem == "misuse" else [[]]:
+                sh(program, *arguments, env={**SANITIZER_ENV, "TREEWARDEN_FEW_FILES": "1"})
+
+        sources = programs()
+        misuse = folder / "misuse.c"
+        sh(sys.executable, HERE / "misuse.py", HEADER, misuse)
+        tasks = [functools.partial(test, source) for source in [*sources, misuse]]
+        return Step("rust-asan", tasks, f"{len(tasks)} programs with an instrumented library")
+
+
+def get_valgrind() -> None:
+    """It is a package of Debian; whoever may install packages gets it."""
+    if shutil.which("valgrind") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        sh("apt-get", "update", "--quiet")
+        sh("apt-get", "install", "--yes", "--quiet", "valgrind")
+    need("valgrind", "install it, on Debian with `apt-get install valgrind`")
+
+
+def steps(runner: Runner, rust_asan: bool) -> list[Step]:
+    if rust_asan:
+        return [runner.rust_asan()]
+    get_valgrind()
+    # The longest chain first.
+    return [runner.installed(), runner.valgrind(), runner.sanitizers(), runner.misuse(), runner.headers()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Tests the C interface.")
+    parser.add_argument("--rust-asan", action="store_true", help="test a library that is instrumented itself")
+    rust_asan: bool = parser.parse_args().rust_asan
+    begin = time.monotonic()
+    if rust_asan and platform.machine() != "x86_64":
+        print(f"--rust-asan is for {ASAN_TARGET}")
+        return 2
+    if not rust_asan and not (DEBUG / "libtreewarden.so").exists():
+        print("target/debug/libtreewarden.so is missing: `cargo build -p treewarden-ffi` makes it")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="treewarden-test-c-") as work:
+        try:
+            is_well = run_steps(steps(Runner(Path(work)), rust_asan), os.cpu_count() or 1)
+        except Failed as failure:
+            print(failure)
+            is_well = False
+    print(f"{'all well' if is_well else 'FAILED'} after {time.monotonic() - begin:.1f} s")
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
