@@ -23,7 +23,7 @@ build:
 	$(CARGO) build --release --locked
 
 # Everything that is proved on every change.
-test: test-rust
+test: test-rust test-c test-python
 
 # Unit, model, crash, fault, mount and command-line tests.
 test-rust:

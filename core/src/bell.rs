@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct Bell {
     ears: OwnedFd,
     rope: OwnedFd,
+    /// A child of a `fork` has the same pipe, and no right to empty it.
+    process: u32,
 }
 
 impl Bell {
@@ -22,7 +24,7 @@ impl Bell {
                 .with_hint("the limit of open files may have been reached: `ulimit -n` shows it")
                 .with_source(std::io::Error::from(errno))
         })?;
-        Ok(Self { ears, rope })
+        Ok(Self { ears, rope, process: std::process::id() })
     }
 
     /// From now on it is readable. A full pipe rings already.
@@ -32,6 +34,9 @@ impl Bell {
 
     /// From now on it is not.
     pub(crate) fn silence(&self) {
+        if self.process != std::process::id() {
+            return;
+        }
         let mut bytes = [0_u8; 256];
         while rustix::io::read(&self.ears, &mut bytes).is_ok_and(|n| n == bytes.len()) {}
     }

@@ -220,17 +220,23 @@ impl Follow {
             if let Some(listener) = self.listener.get() {
                 listener.bell.silence();
             }
-            let delivery = self.cursor.read(changes_max)?;
-            if !delivery.changes().is_empty() {
+            let ring = || {
                 if let Some(listener) = self.listener.get() {
                     listener.bell.ring();
                 }
+            };
+            let delivery = self.cursor.read(changes_max).inspect_err(|_| ring())?;
+            if !delivery.changes().is_empty() {
+                ring();
                 return Ok(Some(delivery));
             }
             match self.signal.wait(delivery.upto(), deadline, &self.interrupt) {
                 Waited::Seq(_) => {}
                 Waited::TimedOut | Waited::Interrupted => return Ok(None),
-                Waited::Closed => return Err(Error::new(ErrorKind::Closed, "the warden has been closed")),
+                Waited::Closed => {
+                    ring();
+                    return Err(Error::new(ErrorKind::Closed, "the warden has been closed"));
+                }
             }
         }
     }

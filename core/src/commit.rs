@@ -56,6 +56,20 @@ pub(crate) struct Engine {
 
 type Reply<T> = Sender<Result<T>>;
 
+/// A change on its way to the disk.
+#[must_use = "whether it got there is known when it has been waited for"]
+pub(crate) struct Pending {
+    engine: Arc<Engine>,
+    answer: Receiver<Result<u64>>,
+}
+
+impl Pending {
+    /// Waits until it is durable.
+    pub(crate) fn wait(self) -> Result<()> {
+        self.answer.recv().map_err(|_| self.engine.ended())?.map(|_| ())
+    }
+}
+
 enum Message {
     Batch { task: Task, reply: Reply<u64> },
     Compact { reply: Reply<(u64, u64)> },
@@ -226,16 +240,26 @@ impl Engine {
     fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T> {
         self.writable()?;
         let (reply, answer) = bounded(1);
-        let ended = || {
-            // The thread is on its way out; once it is gone it is known whether it failed.
-            let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(thread) = thread {
-                let _ = thread.join();
-            }
-            self.usable().err().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the warden has been closed"))
-        };
-        self.sender.send(message(reply)).map_err(|_| ended())?;
-        answer.recv().map_err(|_| ended())?
+        self.sender.send(message(reply)).map_err(|_| self.ended())?;
+        answer.recv().map_err(|_| self.ended())?
+    }
+
+    /// Why the commit thread does not answer.
+    fn ended(&self) -> Error {
+        // It is on its way out; once it is gone it is known whether it failed.
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+        self.usable().err().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the warden has been closed"))
+    }
+
+    /// Hands a change to the commit thread, behind everything that was handed to it before.
+    pub(crate) fn send(self: &Arc<Self>, task: Task) -> Result<Pending> {
+        self.writable()?;
+        let (reply, answer) = bounded(1);
+        self.sender.send(Message::Batch { task, reply }).map_err(|_| self.ended())?;
+        Ok(Pending { engine: Arc::clone(self), answer })
     }
 
     /// Hands a change to the commit thread and waits until it is durable. Answers its seq.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::convert;
 use crate::errors::{self, OrRaise};
 use crate::event_types;
+use crate::handle::drop_detached;
 
 /// How fast: at most ``limit`` requests in any ``window`` of seconds. Immutable, comparable, hashable; it can be
 /// pickled.
@@ -325,6 +326,11 @@ impl Drop for Permit {
         if self.process != std::process::id() {
             // The parent's request is none of the child's.
             std::mem::forget(self.permit.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
+        // Its end may be written.
+        if let Some(permit) = self.permit.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drop_detached(permit);
         }
     }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Optional
 
-from ._loop import Threads, readable
+from ._loop import Ear, Threads
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +18,7 @@ class Events:
 
     def __init__(self, events: _treewarden.Events) -> None:
         self._events = events
-        self._descriptor = events.fileno()
+        self._ear = Ear(events.fileno())
         # One at a time: a loop hears a descriptor for one listener only.
         self._turn = asyncio.Lock()
 
@@ -31,10 +31,11 @@ class Events:
                 event = self._events.next(timeout=0.0)
                 if event is not None:
                     return event
-                await readable(self._descriptor)
+                await self._ear.readable()
 
     def close(self) -> None:
-        """Ends the subscription."""
+        """Ends the subscription. Whoever waits for an event gets ``ClosedError``."""
+        self._ear.stop()
         self._events.close()
 
     async def __aenter__(self) -> Events:
@@ -63,7 +64,7 @@ class Follow:
         self._acks = acks
         self._last: Optional[_treewarden.Delivery] = None
         # Before the first look, so that what comes after that look is heard.
-        self._descriptor = follow.fileno()
+        self._ear = Ear(follow.fileno())
         self._turn = asyncio.Lock()
 
     @property
@@ -86,7 +87,7 @@ class Follow:
                 if delivery is not None:
                     self._last = delivery if self._acks else None
                     return delivery
-                await readable(self._descriptor)
+                await self._ear.readable()
 
     async def _acknowledge(self) -> None:
         last, self._last = self._last, None

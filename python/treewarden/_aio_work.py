@@ -84,8 +84,7 @@ class Pipeline:
         try:
             jobs = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # Whoever else is woken by this finds nothing and waits again.
-            self._pipeline.interrupt()
+            # To its end, a moment: an interrupt would send everybody home who waits for this pipeline.
             await over(claiming)
             await self._give_back(list(value(claiming) or ()))
             raise

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 # Calls that wait take a thread each. More of them than this wait for one another, and none for ever.
 _THREADS_MAX = 32
 # How long a thread waits for work or a commit before it looks whether anybody still wants it.
-_SLICE_SECONDS = 1.0
+_SLICE_SECONDS = 0.25
 
 
 class Threads:
@@ -72,20 +72,35 @@ def value(ended: asyncio.Future[_T]) -> Optional[_T]:
     return None if ended.cancelled() or ended.exception() is not None else ended.result()
 
 
-async def readable(descriptor: int) -> None:
-    """Waits until a descriptor can be read from."""
-    loop = asyncio.get_running_loop()
-    heard = loop.create_future()
+class Ear:
+    """Hears one descriptor, for one task at a time."""
 
-    def hear() -> None:
-        if not heard.done():
-            heard.set_result(None)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._heard: Optional[asyncio.Future[None]] = None
 
-    loop.add_reader(descriptor, hear)
-    try:
-        await heard
-    finally:
-        loop.remove_reader(descriptor)
+    async def readable(self) -> None:
+        """Waits until the descriptor can be read from, or until `stop`."""
+        loop = asyncio.get_running_loop()
+        self._heard = loop.create_future()
+        loop.add_reader(self._descriptor, self._wake)
+        try:
+            await self._heard
+        finally:
+            if self._heard is not None:
+                self._heard = None
+                loop.remove_reader(self._descriptor)
+
+    def stop(self) -> None:
+        """Wakes whoever waits. From now on the descriptor may be closed."""
+        if self._heard is not None:
+            self._heard.get_loop().remove_reader(self._descriptor)
+            self._wake()
+            self._heard = None
+
+    def _wake(self) -> None:
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
 
 
 def slice_until(deadline: Optional[float]) -> float:

@@ -34,12 +34,6 @@ static struct {
 
 static int finalized;
 
-/* A child has what the threads of its parent held, but not their stacks: it is no judge of what is lost. */
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void) {
-    return getpid() != test_owner;
-}
-
 static void on_event(const tw_event *event, void *user_data) {
     (void)event;
     (void)user_data;

@@ -54,7 +54,7 @@ SANITIZER_ENV = {
 FORKS = {"fork"}
 # What valgrind, which takes some seconds to begin, has a look at: programs for most parts of the library. It sees what
 # no sanitizer of C does, uninitialised memory within the library, and it can look at forks.
-FOR_VALGRIND = {"basics.c", "changes.c", "fork.c", "growth.c", "snapshot.c", "work.c", "workers.c", "snapshot.cpp"}
+FOR_VALGRIND = {"basics.c", "changes.c", "fork.c", "snapshot.c", "work.c", "workers.c", "snapshot.cpp"}
 VALGRIND = (
     "valgrind",
     "-q",

@@ -14,6 +14,7 @@ struct team {
     int calls;
     int wrong;
     int finalized;
+    int over;
     tw_workers *workers;
     tw_pipeline *pipeline;
 };
@@ -143,6 +144,7 @@ static void *be_idle(void *data) {
     if (tw_pipeline_wait_idle(team->pipeline, -1, &is_idle, NULL) != TW_STATUS_OK || is_idle != 0) {
         count_up(&team->wrong);
     }
+    count_up(&team->over);
     return NULL;
 }
 
@@ -155,6 +157,7 @@ static void *claim_and_wait(void *data) {
         count_up(&team->wrong);
     }
     tw_jobs_free(jobs, NULL);
+    count_up(&team->over);
     return NULL;
 }
 
@@ -172,9 +175,8 @@ static void waits_end(tw_warden *warden) {
     CHECK(pthread_create(&idle, NULL, be_idle, &team) == 0);
     CHECK(pthread_create(&claimer, NULL, claim_and_wait, &team) == 0);
     sleep_ms(30);
-    OK(tw_pipeline_interrupt(team.pipeline, &err));
-    sleep_ms(30);
-    OK(tw_pipeline_interrupt(team.pipeline, &err));
+    /* It wakes those that wait already: again and again, for the threads may not have come to it. */
+    EVENTUALLY(tw_pipeline_interrupt(team.pipeline, NULL) == TW_STATUS_OK && count_of(&team.over) == 2);
     CHECK(pthread_join(idle, NULL) == 0);
     CHECK(pthread_join(claimer, NULL) == 0);
     CHECK_EQ(team.wrong, 0);

@@ -247,6 +247,42 @@ def test_two_tasks_may_listen_to_one_subscription(state: Path) -> None:
     run(main)
 
 
+def test_closing_a_subscription_ends_whoever_waits_for_it(state: Path) -> None:
+    async def main() -> None:
+        async with aio.open(state) as warden:
+            events = warden.events()
+
+            async def listen() -> None:
+                async for _ in events:
+                    pass
+
+            listener = asyncio.ensure_future(listen())
+            await asyncio.sleep(0)
+            events.close()
+            with pytest.raises(tw.ClosedError):
+                await soon(listener)
+
+    run(main)
+
+
+def test_a_claim_that_is_cancelled_sends_nobody_else_home(state: Path, music: Path) -> None:
+    async def main() -> None:
+        async with aio.open(state) as warden:
+            await warden.add_root("music", music)
+            pipeline = await warden.pipeline("p", settle=0.0)
+            other = asyncio.ensure_future(pipeline.claim(timeout=None))
+            await asyncio.sleep(0)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(pipeline.claim(timeout=None), 0.1)
+            await warden.scan("music")
+            jobs = await soon(other)
+            assert len(jobs) == 1
+            for job in jobs:
+                await job.release()
+
+    run(main)
+
+
 def test_following_acknowledges_what_has_been_worked_on(state: Path, music: Path) -> None:
     async def main() -> None:
         async with aio.open(state) as warden:

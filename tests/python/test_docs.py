@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```python(?P<flags>[^\n]*)\n(?P<code>.*?)^```$", re.MULTIL
 
 
 Ended = subprocess.CompletedProcess[str]
+Running = dict[str, Future[Ended]]
 
 
 class Program(NamedTuple):
@@ -49,7 +50,7 @@ def run(program: Program, folder: Path) -> Ended:
 
 
 @pytest.fixture(scope="module")
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ended]]]:
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The programs whose tests were chosen, several at a time: they wait for what they have written to settle."""
     chosen = [item.callspec.params.get("program") for item in request.session.items if hasattr(item, "callspec")]
     with ThreadPoolExecutor(8) as pool:
@@ -61,7 +62,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("program", programs(), ids=lambda program: program.where)
-def test_a_program_in_a_document_runs(program: Program, running: dict[str, Future[Ended]]) -> None:
+def test_a_program_in_a_document_runs(program: Program, running: Running) -> None:
     compile(program.code, "<document>", "exec")
     if program.runs:
         ended = running[program.where].result()

@@ -55,6 +55,11 @@ impl Claims {
         self.open.entry(number).or_default().push((key, token));
     }
 
+    /// The jobs of a claim that are in hand.
+    pub(super) fn in_hand(&self, number: u64) -> Option<&[(ItemKey, u64)]> {
+        self.open.get(&number).map(Vec::as_slice)
+    }
+
     /// Claims whose rows can go.
     pub(super) fn take_over(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.over)

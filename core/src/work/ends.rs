@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
+use crate::commit::{Pending, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
+use crate::path::escape;
 use crate::store::{WorkTable, WorkWrite};
 
 use super::again::Retry;
@@ -11,7 +13,7 @@ use super::job::{Job, Outcome};
 use super::lifecycle::{AT_ONCE_NS, NEVER_NS, Verdict, WorkState};
 use super::limiter::RateLimiter;
 use super::pipeline::{PipelineStatus, WorkExplanation, ns_of_ms, shown};
-use super::queue::{Handle, Held};
+use super::queue::{Claimed, Handle, Held};
 use super::record::{Record, damaged};
 use super::shared::{Shared, State};
 
@@ -37,8 +39,8 @@ impl Shared {
         for (job, outcome, held) in &settling {
             outcome.writes(job, held, &mut writes);
         }
-        let over = self.end_claims(&settling, &mut writes);
-        if let Err(error) = self.write(writes) {
+        let (over, written) = self.end_claims(&settling, writes);
+        if let Err(error) = written.and_then(Pending::wait) {
             let mut claims = self.claims();
             claims.put_back(over);
             for (job, _, held) in &settling {
@@ -64,15 +66,30 @@ impl Shared {
         Ok(answers)
     }
 
-    /// These jobs are in nobody's hands any more: what that writes. Claims whose rows go with it.
-    fn end_claims(&self, settling: &[(&Job, &Outcome, Held)], writes: &mut Vec<WorkWrite>) -> Vec<u64> {
+    /// These jobs are in nobody's hands any more. Claims whose rows go with it, and what is on its way to the disk:
+    /// under the lock, so that rows of one claim come there in the order of its ends.
+    fn end_claims(
+        &self,
+        settling: &[(&Job, &Outcome, Held)],
+        mut writes: Vec<WorkWrite>,
+    ) -> (Vec<u64>, Result<Pending>) {
         let mut claims = self.claims();
         for (_, _, held) in settling {
             claims.end(held.claim, held.token);
         }
+        // Without a record that shows the claim its row must not name the job.
+        let unnamed = settling.iter().filter(|(_, outcome, _)| outcome.record.is_none());
+        let mut rewritten: Vec<u64> = unnamed.map(|(_, _, held)| held.claim).collect();
+        rewritten.sort_unstable();
+        rewritten.dedup();
+        for number in rewritten {
+            if let Some(items) = claims.in_hand(number) {
+                writes.push(self.claim_row(number, Some(items)));
+            }
+        }
         let over = claims.take_over();
         writes.extend(over.iter().map(|number| self.claim_row(*number, None)));
-        over
+        (over, self.engine.send(Task::Work(WorkTask::Write(writes))))
     }
 
     /// Renews a lease; when it runs out from now on. Nothing is written: after the end of this process
@@ -115,12 +132,13 @@ impl Shared {
         })
     }
 
-    /// The class of the job that would be handed out next, ageing included; `None` when there is none.
-    pub(super) fn best_class(&self) -> Result<Option<u8>> {
+    /// The class of the job that would be handed out next, ageing included, and since when it has been due; `None`
+    /// when there is none.
+    pub(super) fn best(&self) -> Result<Option<(u8, i64)>> {
         let now_ns = self.now_ns();
         self.with_rows(|state, rows| {
             state.queue.promote(rows, now_ns)?;
-            Ok(state.queue.best_class(now_ns))
+            Ok(state.queue.best(now_ns))
         })
     }
 
@@ -194,6 +212,22 @@ impl Shared {
                 attrs: record.attrs,
             }))
         })
+    }
+
+    pub(super) fn no_item(&self, address: &[u8]) -> Error {
+        let (name, shown) = (escape(self.name.as_bytes()), escape(address));
+        Error::new(ErrorKind::NotFound, format!("pipeline `{name}` has no item at or below `{shown}`"))
+            .with_path(address)
+            .with_hint("`ls` shows what is there; the roots and globs of the pipeline decide what is its")
+    }
+
+    /// The claim could not be written: nobody has been given anything.
+    pub(super) fn give_back(&self, claimed: &[Claimed]) {
+        let Ok(mut state) = self.state() else { return };
+        for item in claimed {
+            state.queue.settled(item.handle, Some(&item.record), false, self.now_ns());
+            self.claims().end(item.held.claim, item.held.token);
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

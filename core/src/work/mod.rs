@@ -162,9 +162,9 @@ impl Work {
 
     /// Wakes everybody who waits for work.
     pub(crate) fn close(&self) {
-        for (_, shared) in self.lock().drain() {
-            shared.end();
-        }
+        // With the last of it a function of the program may go: not behind the lock.
+        let open: Vec<Arc<Shared>> = self.lock().drain().map(|(_, shared)| shared).collect();
+        open.iter().for_each(|shared| shared.end());
     }
 }
 

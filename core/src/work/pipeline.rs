@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::path::{self, escape};
+use crate::error::{ErrorKind, Result};
+use crate::path;
 use crate::store::{WorkTable, WorkWrite};
 
 use super::job::{Completion, Job, Outcome};
 use super::lifecycle::{Priority, WorkState};
 use super::limiter::{Permit, RateLimiter};
 use super::options::PipelineOptions;
-use super::queue::{Asked, Claimed, Handed, Terms};
+use super::queue::{Asked, Handed, Terms};
 use super::record::{Record, Request, Version, damaged};
 use super::shared::Shared;
 
@@ -169,6 +169,12 @@ impl Pipeline {
         &self.shared.name
     }
 
+    /// Returns true for a job of this pipeline, not of another one of the same name.
+    #[must_use]
+    pub fn is_of(&self, job: &Job) -> bool {
+        Arc::ptr_eq(&self.shared, &job.shared)
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -212,6 +218,8 @@ impl Pipeline {
         match granted {
             Err(error) if error.kind() == ErrorKind::Closed => {
                 self.shared.usable()?;
+                // Whoever replaces it closes it first: that is waited for.
+                drop(self.shared.order.read().unwrap_or_else(PoisonError::into_inner));
                 // Closed by the program: nothing will ever be granted.
                 if self.limiter().is_some_and(|limiter| limiter.is_closed()) { Err(error) } else { Ok(None) }
             }
@@ -296,7 +304,9 @@ impl Pipeline {
                 claim,
                 next_token: &mut next_token,
             };
-            let handed = state.queue.claim(jobs_max.min(CLAIM_MAX), &mut terms, rows)?;
+            let handed = state.queue.claim(jobs_max.min(CLAIM_MAX), &mut terms, rows);
+            // Half-way through nobody has been given anything.
+            let handed = handed.inspect_err(|_| state.queue.unclaim(claim))?;
             let claimed = handed.claimed.iter();
             let members: Vec<_> = claimed.map(|item| state.queue.members_of(item.handle)).collect();
             Ok((handed, members, state.limiter.clone()))
@@ -336,30 +346,33 @@ impl Pipeline {
             .collect())
     }
 
-    /// Takes up to `jobs_max` jobs (at most 10,000) that are due in several pipelines, all of the pipeline whose
-    /// best job is in the best class, the next one's only when that has no more; with the same class they are
-    /// served in the order in which they are given. So [`PipelineOptions::priority`] decides which consumer
-    /// goes first, waiting raises the others, and nobody starves.
+    /// Takes up to `jobs_max` jobs (at most 10,000) that are due in several pipelines: first of the pipeline whose
+    /// best job is in the best class, then of the next one; among the same class of the one whose job has waited
+    /// longest. So [`PipelineOptions::priority`] decides which consumer goes first, waiting raises the others up to
+    /// `High`, and nobody starves but behind those that are `Critical`.
     ///
     /// # Errors
     ///
-    /// As [`Pipeline::claim`]; jobs that were handed out before the error are handed out again when their
-    /// leases run out.
+    /// As [`Pipeline::claim`] where nothing was handed out. An error after that comes again with the next call.
     pub fn claim_from(pipelines: &[Self], jobs_max: usize) -> Result<Vec<Job>> {
         let jobs_max = jobs_max.min(CLAIM_MAX);
         let mut ranked = Vec::with_capacity(pipelines.len());
         for pipeline in pipelines {
-            if let Some(class) = pipeline.shared.best_class()? {
-                ranked.push((class, pipeline));
+            if let Some(best) = pipeline.shared.best()? {
+                ranked.push((best, pipeline));
             }
         }
-        ranked.sort_by_key(|(class, _)| *class);
+        ranked.sort_by_key(|(best, _)| *best);
         let mut jobs = Vec::new();
         for (_, pipeline) in ranked {
             if jobs.len() == jobs_max {
                 break;
             }
-            jobs.extend(pipeline.claim(jobs_max - jobs.len())?);
+            match pipeline.claim(jobs_max - jobs.len()) {
+                Ok(more) => jobs.extend(more),
+                Err(error) if jobs.is_empty() => return Err(error),
+                Err(_) => break,
+            }
         }
         Ok(jobs)
     }
@@ -572,22 +585,4 @@ fn check_address(address: &[u8]) -> Result<&[u8]> {
         path::parse(address).map_err(|error| error.with_path(address))?;
     }
     Ok(address)
-}
-
-impl Shared {
-    fn no_item(&self, address: &[u8]) -> Error {
-        let (name, shown) = (escape(self.name.as_bytes()), escape(address));
-        Error::new(ErrorKind::NotFound, format!("pipeline `{name}` has no item at or below `{shown}`"))
-            .with_path(address)
-            .with_hint("`ls` shows what is there; the roots and globs of the pipeline decide what is its")
-    }
-
-    /// The claim could not be written: nobody has been given anything.
-    fn give_back(&self, claimed: &[Claimed]) {
-        let Ok(mut state) = self.state() else { return };
-        for item in claimed {
-            state.queue.settled(item.handle, Some(&item.record), false, self.now_ns());
-            self.claims().end(item.held.claim, item.held.token);
-        }
-    }
 }

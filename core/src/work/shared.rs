@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     /// How often everybody who waits was sent home.
     pub(super) interrupts: AtomicU64,
     pub(super) pace: Mutex<Pace>,
+    /// Queues that were given up. With one may go a function of the program, so they go while nothing is locked.
+    old: Mutex<Vec<Queue>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -123,6 +125,7 @@ impl Shared {
             news: AtomicU64::new(0),
             interrupts: AtomicU64::new(0),
             pace: Mutex::default(),
+            old: Mutex::default(),
         };
         shared.void_leases()?;
         drop(shared.state()?);
@@ -217,7 +220,8 @@ impl Shared {
                 queue.hold(handle, item);
             }
             self.claims().begin_after(queue.newest_claim);
-            state.queue = queue;
+            let old = std::mem::replace(&mut state.queue, queue);
+            self.old.lock().unwrap_or_else(PoisonError::into_inner).push(old);
             state.is_broken = false;
         } else if !state.queue.knows(&snapshot) {
             let rows = self.engine.store.rows()?;
@@ -272,8 +276,10 @@ impl Shared {
         let lapsed = state.queue.take_lapsed();
         let orphans = state.queue.take_orphans();
         drop(state);
+        let old = std::mem::take(&mut *self.old.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(old);
         if !orphans.is_empty() && !self.engine.store.is_read_only() {
-            self.write(orphans.iter().map(|(table, key)| self.row(*table, key, None)).collect())?;
+            self.purge(orphans);
         }
         for (claim, token) in lapsed {
             self.claims().end(claim, token);
@@ -282,6 +288,24 @@ impl Shared {
             runs.iter().for_each(|run| self.note(run));
         }
         result
+    }
+
+    /// Deletes rows that nothing is left of; some other time where that cannot be done now.
+    fn purge(&self, mut orphans: Vec<(WorkTable, ItemKey)>) {
+        // Whoever asks for an item meanwhile waits, or has done so before and is seen here.
+        let result = self.order.try_write().map(|_alone| {
+            let state = self.lock();
+            orphans.retain(|(table, key)| *table != WorkTable::Requests || !state.queue.is_requested(key));
+            drop(state);
+            self.write(orphans.iter().map(|(table, key)| self.row(*table, key, None)).collect())
+        });
+        if let Ok(Ok(())) = result {
+            return;
+        }
+        if let Ok(Err(error)) = result {
+            tracing::warn!(%error, "rows of items that are gone could not be deleted");
+        }
+        self.lock().queue.put_back_orphans(orphans);
     }
 
     pub(super) fn usable(&self) -> Result<()> {

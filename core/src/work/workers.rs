@@ -147,6 +147,12 @@ impl Workers {
     }
 
     fn end(&mut self) {
+        if self.pipeline.shared().engine.is_forked() {
+            // They are the parent's.
+            self.threads.clear();
+            self.renewer = None;
+            return;
+        }
         self.team.stop.store(true, Ordering::Release);
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             // Again and again: a thread may just be on its way into the wait.

@@ -103,14 +103,13 @@ pub(super) fn end_many(
 ) -> Vec<(usize, Outcome<()>)> {
     let mut answers = Vec::with_capacity(jobs.len());
     let mut left = jobs;
-    while let Some(name) = left.first().map(|(_, job)| job.pipeline().to_owned()) {
-        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, job)| job.pipeline() == name);
+    for of in pipelines {
+        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, job)| of.pipeline.is_of(job));
         left = later;
-        let (indexes, now): (Vec<usize>, Vec<Job>) = now.into_iter().unzip();
-        let Some(of) = pipelines.iter().find(|of| of.pipeline.name() == name) else {
-            // They come from one of these; were it not so, they are handed out again when their leases run out.
+        if now.is_empty() {
             continue;
-        };
+        }
+        let (indexes, now): (Vec<usize>, Vec<Job>) = now.into_iter().unzip();
         match end(&of.pipeline, now) {
             Ok(ended) => answers.extend(
                 indexes.into_iter().zip(ended.into_iter().map(|answer| answer.map_err(Failure::from))),

@@ -17,7 +17,7 @@ use super::attrs::{Attrs, JobAttrs};
 use super::{group, log};
 use crate::convert::{self, TimeNs, decode_path};
 use crate::errors::{self, OrRaise};
-use crate::handle::Handle;
+use crate::handle::{Handle, drop_detached};
 use crate::limiter::{RateLimiter, asked_for};
 
 /// The wardens that the jobs of one claim come from: they stay open while a job is in hand.
@@ -255,6 +255,11 @@ impl Drop for Job {
         if self.sources.are_forked() {
             // The parent's: its lease and its permit are none of the child's, and their locks may be held for ever.
             std::mem::forget(self.job.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
+        // The end of its permit may be written.
+        if let Some(job) = self.job.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drop_detached(job);
         }
     }
 }

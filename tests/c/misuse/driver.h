@@ -48,7 +48,7 @@ static union {
     struct ArrowArrayStream stream;
 } outputs[PARAMS_MAX];
 
-static int cases, wrong, finalized, is_forked;
+static int cases, wrong, finalized;
 static char current[300];
 
 static void *output(int index) {

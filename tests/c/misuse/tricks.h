@@ -190,7 +190,6 @@ static void attempt_double_frees(void) {
 /* In a child every handle of the parent is refused, and so is every function that is given one. */
 static void attempt_in_a_child(const struct function *functions, int count) {
     static value values[300][PARAMS_MAX];
-    is_forked = 1;
     for (int i = 0; i < count; ++i) {
         functions[i].fill(values[i]);
     }

@@ -501,3 +501,35 @@ fn no_more_jobs_are_out_than_the_concurrency_allows() {
     clock.advance_ms(MINUTE_MS);
     assert_eq!(take(&p).len(), 3, "what has run out takes no place");
 }
+
+#[test]
+fn a_pipeline_that_waited_longer_goes_first_in_the_same_class() {
+    let (world, clock) = scanned(|t| {
+        for n in 0..20 {
+            t.file(format!("{n}"), "x");
+        }
+    });
+    let open = |name: &str, class| {
+        world.warden().pipeline_with(name, &plain().settle_ms(0).priority(class)).unwrap()
+    };
+    let (slow, quick) = (open("slow", Priority::Low), open("quick", Priority::High));
+    let both = [quick.clone(), slow];
+    let pipelines = |jobs: &[Job]| jobs.iter().map(|job| job.pipeline().to_owned()).collect::<BTreeSet<_>>();
+    let first = Pipeline::claim_from(&both, 5).unwrap();
+    assert_eq!(pipelines(&first), BTreeSet::from(["quick".to_owned()]));
+    // Everything of the quick one changes again and again; the slow one waits.
+    clock.advance_ms(60 * MINUTE_MS);
+    quick.complete_many(first).unwrap();
+    for n in 0..20 {
+        world.tree.append(format!("{n}"), "y");
+    }
+    world.scan();
+    clock.advance_ms(60 * MINUTE_MS);
+    let mut served = BTreeSet::new();
+    for _ in 0..3 {
+        let jobs = Pipeline::claim_from(&both, 20).unwrap();
+        served.extend(pipelines(&jobs));
+        jobs.into_iter().for_each(|job| job.complete().unwrap());
+    }
+    assert!(served.contains("slow"), "{served:?}");
+}

@@ -415,3 +415,26 @@ fn what_was_answered_is_no_crash_whoever_dies_over_the_rest() {
     assert_eq!(found, ["again", "once"]);
     expect("one has killed its worker", &p, &["again indexed", "dies error dead", "once indexed"]);
 }
+
+#[test]
+fn a_clean_up_that_was_answered_is_no_crash_whoever_dies_over_the_rest() {
+    let (mut world, _clock) = scanned(|t| {
+        t.file("gone", "x");
+    });
+    let p = open(&world, &plain().crashes_max(1).settle_ms(0));
+    assert_eq!(finish(&p), ["gone"]);
+    world.tree.remove("gone").file("new", "x");
+    world.scan();
+    let mut jobs = take(&p);
+    jobs.sort_by_key(treewarden::Job::is_gone);
+    assert_eq!(jobs.len(), 2, "one claim");
+    jobs.pop().unwrap().complete().unwrap();
+    drop(jobs);
+    drop(p);
+    world.reopen();
+    world.tree.file("gone", "x");
+    world.scan();
+    let p = again(&world);
+    assert_eq!(finish(&p), ["gone"], "only the one that was in hand counts as a crash");
+    expect("and that is dead", &p, &["gone indexed", "new error dead"]);
+}

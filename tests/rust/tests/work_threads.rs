@@ -335,3 +335,35 @@ fn a_closed_limiter_ends_every_claim_of_its_pipeline() {
     assert!(p.release_many(jobs).unwrap().iter().all(Result::is_ok));
     assert_eq!(p.status().unwrap().processing, 0);
 }
+
+#[test]
+fn workers_go_on_when_their_pipeline_gets_another_rate() {
+    let world = files(40, Durability::Durable);
+    let rated = |limit, seconds| {
+        plain().settle_ms(0).rate(treewarden::RateLimit::new(limit, Duration::from_secs(seconds)))
+    };
+    let p = open(&world, &rated(1, 600));
+    let workers = p.work(4, |_job| Ok(Completion::new())).unwrap();
+    wait_until("the first job is done, the others wait for the limit", || workers.done() == 1);
+    for n in 0..20 {
+        drop(open(&world, &rated(1, 600 + n)));
+    }
+    drop(open(&world, &rated(1_000, 1)));
+    wait_until("all are done", || workers.done() == 40);
+    workers.stop();
+}
+
+#[test]
+fn what_one_pipeline_hands_out_is_not_lost_to_the_failure_of_another() {
+    let world = files(3, Durability::Durable);
+    let good = open(&world, &plain().settle_ms(0));
+    let rate = treewarden::RateLimit::new(1, Duration::from_secs(1));
+    let bad = world.warden().pipeline_with("bad", &plain().settle_ms(0).rate(rate)).unwrap();
+    bad.limiter().unwrap().close();
+    let both = [good.clone(), bad.clone()];
+    let jobs = Pipeline::claim_from(&both, 10).unwrap();
+    assert_eq!(jobs.len(), 3);
+    assert!(jobs.iter().all(|job| good.is_of(job) && !bad.is_of(job)));
+    assert!(good.complete_many(jobs).unwrap().iter().all(Result::is_ok));
+    refused("and then it is told", Pipeline::claim_from(&both, 10).map(drop), &[ErrorKind::Closed]);
+}

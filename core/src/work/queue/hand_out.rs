@@ -151,6 +151,28 @@ impl Queue {
         Ok(handed)
     }
 
+    /// Nobody holds what was handed out with this claim.
+    pub(in crate::work) fn unclaim(&mut self, claim: u64) {
+        let of_it = |item: &Item| item.held.as_ref().is_some_and(|held| held.claim == claim);
+        let held: Vec<Handle> =
+            self.items.iter().filter(|(_, item)| of_it(item)).map(|(handle, _)| *handle).collect();
+        for handle in held {
+            if let Some(mut item) = self.take(handle) {
+                item.held = None;
+                self.put(handle, item);
+            }
+        }
+    }
+
+    /// True for an item that somebody has asked for.
+    pub(in crate::work) fn is_requested(&self, key: &ItemKey) -> bool {
+        let handle = match key {
+            ItemKey::Entry(id) => Some(*id),
+            ItemKey::Group(group) => self.groups.get(&**group).map(|members| members.handle),
+        };
+        handle.and_then(|handle| self.items.get(&handle)).is_some_and(|item| item.request.is_some())
+    }
+
     /// An item whose workers have ended without an answer again and again.
     fn crashed(&self, version: Option<Version>, crashes: u32, now_ns: i64) -> Failure {
         Failure {
@@ -247,13 +269,15 @@ impl Queue {
         self.ready.iter_mut().enumerate().filter_map(head)
     }
 
-    /// The class, ageing included, of the item to hand out next; [`Queue::promote`] comes first.
-    pub(in crate::work) fn best_class(&mut self, now_ns: i64) -> Option<u8> {
+    /// The class, ageing included, of the item to hand out next, and since when it has been due;
+    /// [`Queue::promote`] comes first.
+    pub(in crate::work) fn best(&mut self, now_ns: i64) -> Option<(u8, i64)> {
         if !self.has_due() {
             return None;
         }
         let heads: Vec<_> = self.heads().collect();
-        heads.iter().map(|head| self.rank(head, now_ns).0).min()
+        let since_ns = |handle: &Handle| self.items.get(handle).map_or(now_ns, |item| item.since_ns);
+        heads.iter().map(|head| (self.rank(head, now_ns).0, since_ns(&head.2))).min()
     }
 
     /// What comes first is least: class, order, handle.

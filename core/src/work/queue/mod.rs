@@ -270,6 +270,11 @@ impl Queue {
         std::mem::take(&mut self.orphans)
     }
 
+    /// They are still there.
+    pub(super) fn put_back_orphans(&mut self, orphans: Vec<(WorkTable, ItemKey)>) {
+        self.orphans.extend(orphans);
+    }
+
     /// Takes the leases in force out of a queue that is given up.
     pub(super) fn take_held(&mut self) -> Vec<(Handle, Item)> {
         let held: Vec<Handle> =
