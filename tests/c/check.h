@@ -166,6 +166,8 @@ static inline void test_enter(void) {
     const char *tmp = getenv("TMPDIR");
     snprintf(test_dir, sizeof test_dir, "%s/treewarden-c-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
     CHECK(mkdtemp(test_dir) != NULL);
+    /* What is named without a folder lands there, too. */
+    CHECK(chdir(test_dir) == 0);
     test_owner = getpid();
     atexit(test_leave);
     char tree[256];
