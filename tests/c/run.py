@@ -178,7 +178,7 @@ class Runner:
         cargo = os.environ.get("CARGO", "cargo")
         sh(
             cargo, "build", "--locked", "--quiet", "-p", "treewarden-ffi", "--target", ASAN_TARGET, "--target-dir",
-            target, env=env,
+            target, env=env, patience_s=3600,
         )  # fmt: skip
         if not any(name.startswith("__asan_report") for name in sh("nm", library).split()):
             raise Failed(f"{library} has no symbol __asan_report*: it is not instrumented")

@@ -28,27 +28,27 @@ class Failed(Exception):
     """A step has failed; the text says how."""
 
 
-def sh(*command: Argument, cwd: Optional[Path] = None, env: Optional[Mapping[str, str]] = None) -> str:
+def sh(*command: Argument, env: Optional[Mapping[str, str]] = None, patience_s: int = PATIENCE_S) -> str:
     """Runs a command to its end and returns what it said; anything but 0 is a failure that shows it."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
             words,
-            cwd=cwd or ROOT,
+            cwd=ROOT,
             env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             encoding="utf-8",
             errors="replace",
-            timeout=PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
     except FileNotFoundError as error:
         raise Failed(f"{words[0]} is not there: {error}") from error
     except subprocess.TimeoutExpired as error:
         said = error.stdout if isinstance(error.stdout, str) else (error.stdout or b"").decode("utf-8", "replace")
-        raise Failed(f"$ {' '.join(words)}\n{said}\nis not over after {PATIENCE_S} s") from error
+        raise Failed(f"$ {' '.join(words)}\n{said}\nis not over after {patience_s} s") from error
     if done.returncode != 0:
         raise Failed(f"$ {' '.join(words)}\n{done.stdout.strip()}\nended with {done.returncode}")
     return done.stdout
