@@ -225,7 +225,8 @@ impl Engine {
         if self.is_forked() { Err(Error::forked()) } else { Ok(()) }
     }
 
-    fn usable(&self) -> Result<()> {
+    /// Fails once it is closed, or has failed.
+    pub(crate) fn usable(&self) -> Result<()> {
         self.check_process()?;
         if let Some(why) = self.poison.get() {
             return Err(Error::new(ErrorKind::Poisoned, format!("the engine has failed: {why}"))

@@ -69,6 +69,9 @@ impl tw_bytes {
     }
 }
 
+/// No struct of this interface will ever be larger: whoever says so has made a mistake.
+const STRUCT_BYTES_MAX: usize = 64 * 1024;
+
 /// A place that a result goes to.
 pub(crate) struct Out<T> {
     place: *mut T,
@@ -98,7 +101,7 @@ impl<T: Copy> Out<T> {
         if !place.is_aligned() {
             return Err(Failure::invalid(format!("`{what}` is not aligned")));
         }
-        if bytes == 0 || !bytes.is_multiple_of(align_of::<T>()) {
+        if bytes == 0 || bytes > STRUCT_BYTES_MAX || !bytes.is_multiple_of(align_of::<T>()) {
             return Err(Failure::invalid(format!("{bytes} is not the size of a struct for `{what}`")));
         }
         Ok(Self { place, bytes })

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use sharded_slab::{Config, DefaultConfig, Slab};
 
@@ -40,6 +40,8 @@ static FORKS: LazyLock<&'static AtomicU32> = LazyLock::new(|| {
 struct Slot {
     object: Box<dyn Any + Send + Sync>,
     forks: u32,
+    /// Of two threads that free it at once one does.
+    is_freed: AtomicBool,
 }
 
 /// A type that has handles; `Opaque` is what C sees.
@@ -59,7 +61,11 @@ fn invalid<T: Object>(what: &str) -> Failure {
 
 /// Makes a handle for an object.
 pub(crate) fn put<T: Object>(object: T) -> Outcome<*mut T::Opaque> {
-    let slot = Slot { object: Box::new(object), forks: FORKS.load(Ordering::Relaxed) };
+    let slot = Slot {
+        object: Box::new(object),
+        forks: FORKS.load(Ordering::Relaxed),
+        is_freed: AtomicBool::new(false),
+    };
     match TABLE.insert(slot).and_then(|key| key.checked_add(1)) {
         Some(number) => Ok(std::ptr::without_provenance_mut(number)),
         None => Err(Failure::new(TW_STATUS_TOO_LARGE, "there are too many handles; free some".to_owned())),
@@ -72,7 +78,8 @@ pub(crate) fn with<T: Object, R>(
     work: impl FnOnce(&T) -> Outcome<R>,
 ) -> Outcome<R> {
     let key = key(handle).ok_or_else(|| invalid::<T>("is NULL"))?;
-    let slot = TABLE.get(key).ok_or_else(|| invalid::<T>("was freed, or never was one"))?;
+    let slot = TABLE.get(key).filter(|slot| !slot.is_freed.load(Ordering::Acquire));
+    let slot = slot.ok_or_else(|| invalid::<T>("was freed, or never was one"))?;
     if slot.forks != FORKS.load(Ordering::Relaxed) {
         return Err(Failure::new(
             TW_STATUS_FORKED,
@@ -88,10 +95,15 @@ pub(crate) fn free<T: Object>(handle: *mut T::Opaque) -> Outcome<()> {
     if handle.is_null() {
         return Ok(());
     }
+    // With the checks of any other use.
     with::<T, ()>(handle, |_| Ok(()))?;
     let key = key(handle).ok_or_else(|| invalid::<T>("is NULL"))?;
-    // Two threads may free it at once: one of them does.
-    if TABLE.remove(key) { Ok(()) } else { Err(invalid::<T>("was freed")) }
+    let is_ours = TABLE.get(key).is_some_and(|slot| !slot.is_freed.swap(true, Ordering::AcqRel));
+    if !is_ours {
+        return Err(invalid::<T>("was freed"));
+    }
+    TABLE.remove(key);
+    Ok(())
 }
 
 /// A handle that is given as an array element or left out.

@@ -312,7 +312,7 @@ impl Warden {
     /// As [`Warden::scan`]; nothing is scanned when a target is wrong. When some targets fail and
     /// others do not, the failures are in their reports.
     pub fn scan_with(&self, options: &ScanOptions, context: &ScanContext) -> Result<Vec<Report>> {
-        self.engine().check_process()?;
+        self.engine().usable()?;
         let mut targets: Vec<(String, Vec<u8>)> = Vec::new();
         for address in &options.targets {
             let (name, below) = path::parse(address)?;
@@ -486,6 +486,7 @@ impl Warden {
     ///
     /// `NotFound` for an unknown root, `Cancelled`.
     pub fn verify(&self, options: &VerifyOptions, context: &ScanContext) -> Result<VerifyReport> {
+        self.engine().usable()?;
         scan::verify(self.engine(), &self.inner.scanner, options, context)
     }
 
