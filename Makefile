@@ -40,7 +40,7 @@ test-c-asan: $(VENV)/ready
 
 # The Python package through its public face, its types and its documents.
 test-python: $(VENV)/ready
-	cd python && ../$(VENV)/bin/maturin develop --locked --quiet
+	cd python && VIRTUAL_ENV="$(CURDIR)/$(VENV)" ../$(VENV)/bin/maturin develop --locked --quiet
 	$(PY) -m pytest -q -c python/pyproject.toml tests/python
 
 # The tools of the tests, in an environment of their own.
