@@ -34,7 +34,10 @@ impl TextIndex {
 
     fn writer(&mut self) -> Result<&mut IndexWriter, Error> {
         if self.writer.is_none() {
-            self.writer = Some(self.index.writer_with_num_threads(1, MEMORY_BYTES)?);
+            let writer = self.index.writer_with_num_threads(1, MEMORY_BYTES)?;
+            // A commit that was killed has left files under names that the next one wants.
+            writer.garbage_collect_files().wait()?;
+            self.writer = Some(writer);
         }
         self.writer.as_mut().ok_or_else(|| "there is no writer".into())
     }
