@@ -166,7 +166,7 @@ class Index:
 class Indexer:
     """Brings the jobs of a pipeline into the index, a batch at a time."""
 
-    def __init__(self, warden: tw.Warden, index: Index, embedder: Embedder) -> None:
+    def __init__(self, warden: tw.Warden, index: Index, embedder: Embedder, settle: float) -> None:
         self.index, self.embedder = index, embedder
         known = warden.space("rag-index")
         version = int(known.get("version") or b"0")
@@ -174,11 +174,11 @@ class Indexer:
             version += 1  # another model is another version of the work: all documents are `changed`
             known.update({"model": embedder.name.encode(), "version": b"%d" % version})
         self.pipeline = warden.pipeline(
-            "rag-index", glob=GLOBS, paths_matter=True, version=version, lease=3600.0
+            "rag-index", glob=GLOBS, paths_matter=True, version=version, settle=settle, lease=3600.0
         )  # no call of a model is longer than this lease; those of a killed process are void
 
     def run(self, for_ever: bool = False) -> int:
-        """Works until nothing is left to be done; what was written a moment ago settles for a second first."""
+        """Works until nothing is left to be done; what was written a moment ago settles first."""
         while for_ever or not self.pipeline.wait_idle(timeout=0.0):
             self._round([Document(job) for job in self.pipeline.claim(BATCH, timeout=None)])
         return 0
@@ -226,11 +226,11 @@ class Indexer:
 say = functools.partial(print, "rag_index:", file=sys.stderr, flush=True)
 
 
-def update(data: Path, directory: str | None, embedder: Embedder) -> int:
+def update(data: Path, directory: str | None, embedder: Embedder, settle: float) -> int:
     """Takes up what is in the folders now; without a directory for ever. Returns the exit code."""
     data.mkdir(parents=True, exist_ok=True)
     with tw.open(data / "state.tw") as warden, closing(sqlite3.connect(data / "index.sqlite")) as db:
-        indexer = Indexer(warden, Index(db, embedder.name), embedder)
+        indexer = Indexer(warden, Index(db, embedder.name), embedder, settle)
         if directory is None:
             warden.watch()
             return indexer.run(for_ever=True)
@@ -275,6 +275,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A vector index that follows folders.")
     parser.add_argument("--data", type=Path, default=Path("rag-data"), help="where the index is (./rag-data)")
     parser.add_argument("--embedder", type=plug, metavar="MODULE:FACTORY", default=HashingEmbedder())
+    parser.add_argument("--settle", type=float, default=1.0, help="seconds that a file must be still (1)")
     tasks = parser.add_subparsers(dest="task", required=True)
     tasks.add_parser("index", help="bring the index up to date").add_argument("dir")
     tasks.add_parser("watch", help="keep it up to date until Ctrl-C")
@@ -284,7 +285,7 @@ def main() -> int:
     try:
         if options.task == "query":
             return query(options.data, options.text, options.embedder)
-        return update(options.data, getattr(options, "dir", None), options.embedder)
+        return update(options.data, getattr(options, "dir", None), options.embedder, options.settle)
     except KeyboardInterrupt:
         return 0 if options.task == "watch" else 130
     except (tw.Error, OSError, sqlite3.Error) as error:

@@ -144,7 +144,7 @@ def is_news(record: logging.LogRecord) -> bool:
     return not record.exc_info or isinstance(record.exc_info[1], tw.Error)
 
 
-def open_pipeline(warden: tw.Warden, size: int) -> tw.Pipeline:
+def open_pipeline(warden: tw.Warden, size: int, settle: float) -> tw.Pipeline:
     """Another size is another version of the work: all thumbnails are made once more."""
     settings = warden.space("thumbnails")
     version = int(settings.get("version") or b"0")
@@ -152,7 +152,9 @@ def open_pipeline(warden: tw.Warden, size: int) -> tw.Pipeline:
     if settings.get("made-by") != made_by:
         version += 1
         settings.update({"made-by": made_by, "version": str(version).encode()})  # one commit
-    return warden.pipeline("thumbnails", root=ROOT, glob=GLOBS, group="depth:1000", version=version)
+    return warden.pipeline(
+        "thumbnails", root=ROOT, glob=GLOBS, group="depth:1000", version=version, settle=settle
+    )
 
 
 def add_root(warden: tw.Warden, pictures: str) -> None:
@@ -170,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
     mirror = Mirror(Path(folder), options.size)
     with tw.open(mirror.folder / ".thumbnails.tw") as warden:
         add_root(warden, pictures)
-        pipeline = open_pipeline(warden, options.size)
+        pipeline = open_pipeline(warden, options.size, options.settle)
         if options.again and len(pipeline.list(limit=1)):
             pipeline.request("", "very_low")
         # At the end of the block no new jobs are taken, and those in hand are waited for.
@@ -212,6 +214,7 @@ def main() -> int:
     parser.add_argument("mirror")
     parser.add_argument("--size", type=int, default=256, help="pixels of the longer side (256)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 4)
+    parser.add_argument("--settle", type=float, default=1.0, help="seconds that a file must be still (1)")
     parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
     parser.add_argument("--again", action="store_true", help="make all of them once more")
     options = parser.parse_args()

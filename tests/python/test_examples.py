@@ -23,6 +23,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "python"
 PATIENCE_S = 60.0
 # What runs in the background of a shell is deaf to Ctrl-C, and so is what it starts.
 CTRL_C = signal.SIGTERM if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIGINT
+# Nobody is still writing when these tests let an example look.
+AT_ONCE = ("--settle", 0)
 
 
 def run(example: str, *args: object, code: int = 0, path: Optional[Path] = None) -> Done:
@@ -71,42 +73,17 @@ def eventually(is_so: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def users(request: pytest.FixtureRequest, fixture: str) -> int:
-    """How many of the tests that were chosen take a fixture."""
-    return sum(fixture in getattr(item, "fixturenames", ()) for item in request.session.items)
-
-
-class Settled:
-    """Folders for the tests of a module, all made at its begin: what was just written has to settle for a second."""
-
-    def __init__(self, count: int, make: Callable[[], Path]) -> None:
-        self.folders = [make() for _ in range(count)]
-        self.at = time.monotonic() + 1.1
-
-    def take(self) -> Path:
-        time.sleep(max(0.0, self.at - time.monotonic()))
-        return self.folders.pop()
-
-
 # rag_index.py
 
 
-@pytest.fixture(scope="module")
-def folders_of_texts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settled:
-    def make() -> Path:
-        folder = tmp_path_factory.mktemp("texts") / "texts"
-        (folder / "birds").mkdir(parents=True)
-        (folder / "birds" / "owl.md").write_text("# Owls\n\nAn owl hunts mice at night without a sound.\n")
-        (folder / "bread.txt").write_text("Flour, water and salt make a dough.\n\nThe oven bakes the bread.\n")
-        (folder / "notes.bin").write_bytes(b"\0owl owl owl")
-        return folder
-
-    return Settled(users(request, "texts"), make)
-
-
 @pytest.fixture
-def texts(folders_of_texts: Settled) -> Path:
-    return folders_of_texts.take()
+def texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "texts"
+    (folder / "birds").mkdir(parents=True)
+    (folder / "birds" / "owl.md").write_text("# Owls\n\nAn owl hunts mice at night without a sound.\n")
+    (folder / "bread.txt").write_text("Flour, water and salt make a dough.\n\nThe oven bakes the bread.\n")
+    (folder / "notes.bin").write_bytes(b"\0owl owl owl")
+    return folder
 
 
 def ask(data: Path, text: str) -> list[str]:
@@ -117,21 +94,21 @@ def ask(data: Path, text: str) -> list[str]:
 
 def test_the_index_finds_passages_with_path_and_line(texts: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    done = run("rag_index.py", "--data", data, "index", texts)
+    done = run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
     assert sorted(done.stdout.split()) == ["embedded", "embedded", "texts/birds/owl.md", "texts/bread.txt"]
     assert ask(data, "which bird hunts at night?") == ["texts/birds/owl.md:1"]
     assert ask(data, "oven") == ["texts/bread.txt:1"]
     assert ask(data, "xylophone") == []
-    assert run("rag_index.py", "--data", data, "index", texts).stdout == "", "nothing is done twice"
+    assert run("rag_index.py", *AT_ONCE, "--data", data, "index", texts).stdout == "", "nothing is done twice"
 
 
 def test_the_index_follows_edits_moves_swaps_and_deletes(texts: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    run("rag_index.py", "--data", data, "index", texts)
+    run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
 
     (texts / "bread.txt").write_text("A cake needs sugar.\n")
     (texts / "birds" / "owl.md").rename(texts / "night.md")
-    done = run("rag_index.py", "--data", data, "index", texts).stdout.splitlines()
+    done = run("rag_index.py", *AT_ONCE, "--data", data, "index", texts).stdout.splitlines()
     assert sorted(done) == ["embedded  texts/bread.txt", "kept      texts/night.md  was texts/birds/owl.md"]
     assert ask(data, "oven") == []
     assert ask(data, "sugar") == ["texts/bread.txt:1"]
@@ -140,12 +117,12 @@ def test_the_index_follows_edits_moves_swaps_and_deletes(texts: Path, tmp_path: 
     (texts / "bread.txt").rename(texts / "aside")
     (texts / "night.md").rename(texts / "bread.txt")
     (texts / "aside").rename(texts / "night.md")
-    assert "embedded" not in run("rag_index.py", "--data", data, "index", texts).stdout
+    assert "embedded" not in run("rag_index.py", *AT_ONCE, "--data", data, "index", texts).stdout
     assert ask(data, "sugar") == ["texts/night.md:1"]
     assert ask(data, "owl") == ["texts/bread.txt:1"]
 
     (texts / "night.md").unlink()
-    assert run("rag_index.py", "--data", data, "index", texts).stdout == "removed   texts/night.md\n"
+    assert run("rag_index.py", *AT_ONCE, "--data", data, "index", texts).stdout == "removed   texts/night.md\n"
     assert ask(data, "sugar") == []
     assert ask(data, "owl") == ["texts/bread.txt:1"]
 
@@ -158,21 +135,21 @@ def test_the_index_takes_odd_names_and_refuses_what_is_no_text(texts: Path, tmp_
     (texts / "empty.txt").write_text("")
     (texts / "broken.txt").write_bytes(b"\0\1\2 river")
     (texts / "link.txt").symlink_to("bread.txt")
-    done = run("rag_index.py", "--data", data, "index", texts, code=3)
+    done = run("rag_index.py", *AT_ONCE, "--data", data, "index", texts, code=3)
     assert said(done, "texts/broken.txt", "it is no text")
     assert ask(data, "kingfisher") == [r"texts/new\nline \xff\x1b[31m.md:1"]
     assert ask(data, "oven") == ["texts/bread.txt:1"], "the link is not followed"
 
     (texts / "broken.txt").write_text("mended: a heron")
     (texts / "bread.txt").write_bytes(b"\0 no longer a text")
-    done = run("rag_index.py", "--data", data, "index", texts, code=3)
+    done = run("rag_index.py", *AT_ONCE, "--data", data, "index", texts, code=3)
     assert said(done, "texts/bread.txt", "it is no text")
     assert ask(data, "heron") == ["texts/broken.txt:1"]
     assert ask(data, "oven") == [], "what it said when it was a text is gone"
 
     os.remove(odd)
     (texts / "bread.txt").unlink()
-    run("rag_index.py", "--data", data, "index", texts)
+    run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
     assert ask(data, "kingfisher") == []
 
 
@@ -195,7 +172,7 @@ def test_another_model_plugs_in_embeds_in_batches_and_makes_all_anew(
     (tmp_path / "my_model.py").write_text(MODEL)
     calls, data = tmp_path / "calls", tmp_path / "data"
     monkeypatch.setenv("CALLS", str(calls))
-    options = ("--data", data, "--embedder", "my_model:Model")
+    options = (*AT_ONCE, "--data", data, "--embedder", "my_model:Model")
 
     run("rag_index.py", *options, "index", texts, path=tmp_path)
     assert calls.read_text() == "2\n", "one call for both documents"
@@ -217,7 +194,7 @@ def test_another_model_plugs_in_embeds_in_batches_and_makes_all_anew(
 
 def test_the_index_is_kept_while_it_watches_and_can_be_asked_meanwhile(texts: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    run("rag_index.py", "--data", data, "index", texts)
+    run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
     with running("rag_index.py", "--data", data, "watch"):
         (texts / "late.md").write_text("a late swallow")
         eventually(lambda: ask(data, "swallow") == ["texts/late.md:1"], "the new file is found")
@@ -229,12 +206,12 @@ def test_the_index_is_kept_while_it_watches_and_can_be_asked_meanwhile(texts: Pa
 
 def test_a_kill_between_index_and_state_leaves_nothing_behind(texts: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    run("rag_index.py", "--data", data, "index", texts)
+    run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
     (texts / "brief.md").write_text("a brief cuckoo")
     # The process dies after the commit of the index, before that of the state file.
     dying = (
         "import os, signal, sys, runpy\n"
-        f"sys.argv = ['rag_index.py', '--data', {str(data)!r}, 'index', {str(texts)!r}]\n"
+        f"sys.argv = ['rag_index.py', '--settle', '0', '--data', {str(data)!r}, 'index', {str(texts)!r}]\n"
         f"sys.path.insert(0, {str(EXAMPLES)!r})\n"
         "import rag_index\n"
         "update = rag_index.Index.update\n"
@@ -248,7 +225,7 @@ def test_a_kill_between_index_and_state_leaves_nothing_behind(texts: Path, tmp_p
     assert killed.returncode == -signal.SIGKILL
     assert ask(data, "cuckoo") == ["texts/brief.md:1"]
     (texts / "brief.md").unlink()
-    run("rag_index.py", "--data", data, "index", texts)
+    run("rag_index.py", *AT_ONCE, "--data", data, "index", texts)
     assert ask(data, "cuckoo") == []
     assert ask(data, "owl") == ["texts/birds/owl.md:1"]
 
@@ -265,23 +242,14 @@ def test_the_index_tells_people_what_is_wrong(tmp_path: Path) -> None:
 # thumbnails.py
 
 
-@pytest.fixture(scope="module")
-def folders_of_pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settled:
-    pytest.importorskip("PIL")
-
-    def make() -> Path:
-        folder = tmp_path_factory.mktemp("pictures") / "pictures"
-        (folder / "trip").mkdir(parents=True)
-        picture(folder / "a.jpg", (800, 400))
-        picture(folder / "trip" / "b.png", (300, 600))
-        return folder
-
-    return Settled(users(request, "pictures"), make)
-
-
 @pytest.fixture
-def pictures(folders_of_pictures: Settled) -> Path:
-    return folders_of_pictures.take()
+def pictures(tmp_path: Path) -> Path:
+    pytest.importorskip("PIL")
+    folder = tmp_path / "pictures"
+    (folder / "trip").mkdir(parents=True)
+    picture(folder / "a.jpg", (800, 400))
+    picture(folder / "trip" / "b.png", (300, 600))
+    return folder
 
 
 def picture(file: Path | bytes, size: tuple[int, int] = (64, 48), colour: str = "red", **options: object) -> None:
@@ -316,20 +284,20 @@ def size_of(file: Path) -> tuple[int, int]:
 
 def test_thumbnails_are_made_once_and_follow_edits_moves_and_deletes(pictures: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    assert "2 made, 0 removed" in run("thumbnails.py", pictures, mirror).stdout
+    assert "2 made, 0 removed" in run("thumbnails.py", *AT_ONCE, pictures, mirror).stdout
     assert made(mirror) == [b"a.jpg.jpg", b"trip/b.png.jpg"]
     assert size_of(mirror / "a.jpg.jpg") == (256, 128)
     assert size_of(mirror / "trip" / "b.png.jpg") == (128, 256)
-    assert "0 made, 0 removed" in run("thumbnails.py", pictures, mirror).stdout
+    assert "0 made, 0 removed" in run("thumbnails.py", *AT_ONCE, pictures, mirror).stdout
 
     picture(pictures / "a.jpg", (400, 400), "blue")
     (pictures / "trip").rename(pictures / "italy")
-    assert "2 made, 1 removed" in run("thumbnails.py", pictures, mirror).stdout
+    assert "2 made, 1 removed" in run("thumbnails.py", *AT_ONCE, pictures, mirror).stdout
     assert made(mirror) == [b"a.jpg.jpg", b"italy/b.png.jpg"]
     assert size_of(mirror / "a.jpg.jpg") == (256, 256)
 
     (pictures / "italy" / "b.png").unlink()
-    assert "0 made, 1 removed" in run("thumbnails.py", pictures, mirror).stdout
+    assert "0 made, 1 removed" in run("thumbnails.py", *AT_ONCE, pictures, mirror).stdout
     assert made(mirror) == [b"a.jpg.jpg"]
 
 
@@ -337,11 +305,11 @@ def test_pictures_that_swap_names_swap_thumbnails(pictures: Path, tmp_path: Path
     mirror = tmp_path / "mirror"
     picture(pictures / "wide.jpg", (600, 300))
     picture(pictures / "high.jpg", (300, 600))
-    run("thumbnails.py", pictures, mirror)
+    run("thumbnails.py", *AT_ONCE, pictures, mirror)
     (pictures / "wide.jpg").rename(pictures / "aside")
     (pictures / "high.jpg").rename(pictures / "wide.jpg")
     (pictures / "aside").rename(pictures / "high.jpg")
-    run("thumbnails.py", pictures, mirror)
+    run("thumbnails.py", *AT_ONCE, pictures, mirror)
     assert size_of(mirror / "wide.jpg.jpg") == (128, 256)
     assert size_of(mirror / "high.jpg.jpg") == (256, 128)
 
@@ -352,7 +320,7 @@ def test_broken_pictures_are_told_once_and_done_when_mended(pictures: Path, tmp_
     (pictures / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (pictures / "text.png").write_text("this is no picture")
     (pictures / "empty.gif").write_bytes(b"")
-    done = run("thumbnails.py", pictures, mirror, code=3)
+    done = run("thumbnails.py", *AT_ONCE, pictures, mirror, code=3)
     assert "2 made, 0 removed, 3 without" in done.stdout
     for name in ("cut.jpg", "text.png", "empty.gif"):
         assert done.stderr.count(f"pictures/{name}: no picture") == 1, done.stderr
@@ -363,7 +331,7 @@ def test_broken_pictures_are_told_once_and_done_when_mended(pictures: Path, tmp_
     # Those that were good are removed when they break: what they showed is not there any more.
     (pictures / "cut.jpg").write_bytes(whole)
     (pictures / "a.jpg").write_bytes(whole[:100])
-    done = run("thumbnails.py", pictures, mirror, code=3)
+    done = run("thumbnails.py", *AT_ONCE, pictures, mirror, code=3)
     assert "1 made, 1 removed, 3 without" in done.stdout
     assert made(mirror) == [b"cut.jpg.jpg", b"trip/b.png.jpg"]
 
@@ -379,7 +347,7 @@ def test_thumbnails_take_odd_names_links_and_transparency(pictures: Path, tmp_pa
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     picture(pictures / "turned.jpg", (400, 200), exif=exif)
-    run("thumbnails.py", pictures, mirror)
+    run("thumbnails.py", *AT_ONCE, pictures, mirror)
     assert made(mirror) == sorted(
         [b"a.jpg.jpg", b"clear.PNG.jpg", b"new\nline \xff.png.jpg", b"trip/b.png.jpg", b"turned.jpg.jpg"]
     )
@@ -390,17 +358,17 @@ def test_thumbnails_take_odd_names_links_and_transparency(pictures: Path, tmp_pa
 
 def test_another_size_makes_all_anew_and_again_brings_back_the_lost(pictures: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    run("thumbnails.py", pictures, mirror)
-    assert "2 made" in run("thumbnails.py", pictures, mirror, "--size", 64).stdout
+    run("thumbnails.py", *AT_ONCE, pictures, mirror)
+    assert "2 made" in run("thumbnails.py", *AT_ONCE, pictures, mirror, "--size", 64).stdout
     assert size_of(mirror / "a.jpg.jpg") == (64, 32)
     (mirror / "a.jpg.jpg").unlink()
-    assert "2 made" in run("thumbnails.py", pictures, mirror, "--size", 64, "--again").stdout
+    assert "2 made" in run("thumbnails.py", *AT_ONCE, pictures, mirror, "--size", 64, "--again").stdout
     assert made(mirror) == [b"a.jpg.jpg", b"trip/b.png.jpg"]
 
 
 def test_thumbnails_come_and_go_while_it_watches(pictures: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    with running("thumbnails.py", pictures, mirror, "--watch"):
+    with running("thumbnails.py", *AT_ONCE, pictures, mirror, "--watch"):
         eventually(lambda: (mirror / "trip" / "b.png.jpg").exists(), "what was there is done")
         picture(pictures / "trip" / "new.gif")
         eventually(lambda: (mirror / "trip" / "new.gif.jpg").exists(), "what comes is done")
@@ -414,7 +382,7 @@ def test_thumbnails_refuse_a_mirror_that_makes_no_sense(pictures: Path, tmp_path
     done = run("thumbnails.py", pictures, pictures / "mirror", code=1)
     assert "one inside the other" in done.stderr
     mirror, others = tmp_path / "mirror", tmp_path / "others"
-    run("thumbnails.py", pictures, mirror)
+    run("thumbnails.py", *AT_ONCE, pictures, mirror)
     others.mkdir()
     assert "take another folder" in run("thumbnails.py", others, mirror, code=1).stderr
 
@@ -486,12 +454,23 @@ def test_frames_say_the_same_as_the_snapshot(
         assert dataframe.written(warden.snapshot())["bytes"][-1] == warden.snapshot().du("").bytes
 
 
-def test_frames_tell_people_what_is_wrong(tree: Path, tmp_path: Path) -> None:
-    assert "none.tw" in run("dataframe.py", tmp_path / "none.tw", code=1).stderr
+def test_frames_tell_people_what_is_wrong(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    # Here, and not as a program: its libraries take a second to load.
+    import dataframe
+
+    def ends(*args: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["dataframe.py", *map(str, args)])
+        return int(dataframe.main())
+
+    assert ends(tmp_path / "none.tw") == 1 and "none.tw" in capsys.readouterr().err
     (tmp_path / "text").write_text("this is no state file, but a text that is long enough to look at" * 100)
-    assert "dataframe: " in run("dataframe.py", tmp_path / "text", code=1).stderr
+    assert ends(tmp_path / "text") == 1 and "dataframe: " in capsys.readouterr().err
     (tmp_path / "bare").mkdir()
-    assert "knows of no files" in run("dataframe.py", tmp_path / "state.tw", tmp_path / "bare").stdout
+    assert ends(tmp_path / "state.tw", tmp_path / "bare") == 0
+    assert "knows of no files" in capsys.readouterr().out
 
 
 # live_dashboard.py
