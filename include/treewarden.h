@@ -204,6 +204,71 @@ struct ArrowArrayStream {
 #define TW_KIND_SPECIAL 3
 
 /**
+ * A kind of change that this version of the interface does not know; nothing else is set.
+ */
+#define TW_URL_CHANGE_UNKNOWN -1
+
+/**
+ * There is an object now.
+ */
+#define TW_URL_CHANGE_ADDED 0
+
+/**
+ * It has other content under the same URL.
+ */
+#define TW_URL_CHANGE_MODIFIED 1
+
+/**
+ * There is none any more.
+ */
+#define TW_URL_CHANGE_REMOVED 2
+
+/**
+ * A step that this version of the interface does not know; nothing else is set.
+ */
+#define TW_MIRROR_STEP_UNKNOWN -1
+
+/**
+ * The file `path` is sent, and becomes the object `key`.
+ */
+#define TW_MIRROR_STEP_UPLOAD 0
+
+/**
+ * The object `from` is copied to `key` within the store.
+ */
+#define TW_MIRROR_STEP_COPY 1
+
+/**
+ * The object `key` is deleted.
+ */
+#define TW_MIRROR_STEP_DELETE 2
+
+/**
+ * A kind of difference that this version of the interface does not know.
+ */
+#define TW_AUDIT_OTHER -1
+
+/**
+ * It was acknowledged, and is not there.
+ */
+#define TW_AUDIT_LOST 0
+
+/**
+ * It has another size or entity tag than was acknowledged.
+ */
+#define TW_AUDIT_DIFFERENT 1
+
+/**
+ * It is there, and the mirror did not put it there.
+ */
+#define TW_AUDIT_UNKNOWN 2
+
+/**
+ * Something was begun with it and not acknowledged: the next run puts or deletes it.
+ */
+#define TW_AUDIT_UNSURE 3
+
+/**
  * The first look after opening, by the engine itself.
  */
 #define TW_OPERATION_STARTUP 0
@@ -398,6 +463,16 @@ struct ArrowArrayStream {
  * Options of `tw_limiter_new`.
  */
 #define TW_OPTIONS_LIMITER 8
+
+/**
+ * Options of `tw_warden_mirror`.
+ */
+#define TW_OPTIONS_MIRROR 9
+
+/**
+ * Options of `tw_snapshot_export` and `tw_changes_export`.
+ */
+#define TW_OPTIONS_EXPORT 10
 
 /**
  * Flag: refuse to create a state file. Default 0.
@@ -911,6 +986,12 @@ struct ArrowArrayStream {
 #define TW_GROUP_STEM 3
 
 /**
+ * The files for which a function gives the same key. `tw_list_pipeline` tells it; it is set by `tw_options_set_group`,
+ * not as a number.
+ */
+#define TW_GROUP_FUNCTION 4
+
+/**
  * Never.
  */
 #define TW_REFRESH_NEVER 0
@@ -951,6 +1032,213 @@ struct ArrowArrayStream {
  * How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200.
  */
 #define TW_OPTION_LIMITER_FLOOR_PERMILLE 903
+
+/**
+ * Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`; without
+ * both a mirror is opened as it was made, and only credentials and a CDN can be given.
+ */
+#define TW_OPTION_MIRROR_ADDRESS 1000
+
+/**
+ * UTF-8, where to: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://ACCOUNT/CONTAINER[/PREFIX]`, `file:///DIR`
+ * for a directory of this machine that is there, or `local+https://HOST/BASE` for files that a server shows as they
+ * lie. The prefix stands as it is, the directory percent-encoded. No user name, no password, no query.
+ */
+#define TW_OPTION_MIRROR_TARGET 1001
+
+/**
+ * UTF-8: send requests there instead of to the store's own address, `https://HOST[:PORT]`; with `http://` others can
+ * read along.
+ */
+#define TW_OPTION_MIRROR_ENDPOINT 1002
+
+/**
+ * UTF-8: the region of an S3 bucket. Default `us-east-1`.
+ */
+#define TW_OPTION_MIRROR_REGION 1003
+
+/**
+ * Flag: the name of an S3 bucket is part of the host name, not of the path. Default 0.
+ */
+#define TW_OPTION_MIRROR_VIRTUAL_HOSTED 1004
+
+/**
+ * Flag: entity tags of an S3 bucket are no MD5 sums, as with KMS encryption. Default 0: what the store answers is
+ * compared with what was sent.
+ */
+#define TW_OPTION_MIRROR_OPAQUE_ETAGS 1005
+
+/**
+ * UTF-8: what the URLs of the objects begin with, for those who read them. Default: none, and no file has a URL.
+ */
+#define TW_OPTION_MIRROR_PUBLIC_URL 1006
+
+/**
+ * UTF-8: what every key begins with, before a slash. For a target without a prefix of its own. Default: nothing.
+ */
+#define TW_OPTION_MIRROR_PREFIX 1007
+
+/**
+ * UTF-8, each call adds one: copy only files whose path below the address matches this pattern or another one that was
+ * added, with the syntax of `TW_OPTION_PIPELINE_GLOB`. At most 1,000. Default: every file.
+ */
+#define TW_OPTION_MIRROR_GLOB 1008
+
+/**
+ * UTF-8: `Cache-Control` of every object. Default: none.
+ */
+#define TW_OPTION_MIRROR_CACHE_CONTROL 1009
+
+/**
+ * UTF-8, each call adds one: `EXTENSION=TYPE`, as in `jxl=image/jxl`: the content type of files with this extension.
+ * Those that are usual are known.
+ */
+#define TW_OPTION_MIRROR_CONTENT_TYPE 1010
+
+/**
+ * Files that are sent at a time, 1 to 1,000. Default 10.
+ */
+#define TW_OPTION_MIRROR_UPLOADS_MAX 1011
+
+/**
+ * Bytes up to which a file is sent in one piece, and of the parts of larger ones, 5 MiB to 5 GiB. Default 8 MiB.
+ */
+#define TW_OPTION_MIRROR_PART_BYTES 1012
+
+/**
+ * Bytes of files that are in memory at a time, over all uploads, at least one part. Default 64 MiB.
+ */
+#define TW_OPTION_MIRROR_MEMORY_BYTES 1013
+
+/**
+ * Bytes a second that are sent at most, over all uploads, at least 1. Default: no limit.
+ */
+#define TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S 1014
+
+/**
+ * How often a request is tried in one run, 1 to 1,000. Default 5.
+ */
+#define TW_OPTION_MIRROR_ATTEMPTS_MAX 1015
+
+/**
+ * Wait before the second attempt, in milliseconds, 1 to a day; it doubles each time. Default 200.
+ */
+#define TW_OPTION_MIRROR_BACKOFF_MS 1016
+
+/**
+ * Longest wait before an attempt, in milliseconds, from the first wait to a day. Default 20,000.
+ */
+#define TW_OPTION_MIRROR_BACKOFF_MAX_MS 1017
+
+/**
+ * Deletions of one run beyond which all of them wait for confirmation; 0: every one waits. Default 10,000. See
+ * `tw_mirror_sync`.
+ */
+#define TW_OPTION_MIRROR_DELETE_MAX 1018
+
+/**
+ * Share of all objects, in percent, beyond which 100 deletions or more wait for confirmation, 0 to 100. Default 50.
+ */
+#define TW_OPTION_MIRROR_DELETE_SHARE_PERCENT 1019
+
+/**
+ * For how long a file must be still before it is sent, in milliseconds, up to a day. Default 1,000.
+ */
+#define TW_OPTION_MIRROR_SETTLE_MS 1020
+
+/**
+ * Flag: the CDN is told of new objects too, not of changed and deleted ones alone. Default 0.
+ */
+#define TW_OPTION_MIRROR_PURGE_NEW 1021
+
+/**
+ * UTF-8: the id of an access key, for S3. With `TW_OPTION_MIRROR_SECRET_KEY`. Credentials are in no state file and no
+ * message: they are given whenever the mirror is opened. One kind of them at a time; a directory needs none.
+ */
+#define TW_OPTION_MIRROR_ACCESS_KEY 1022
+
+/**
+ * UTF-8: the secret of that key.
+ */
+#define TW_OPTION_MIRROR_SECRET_KEY 1023
+
+/**
+ * UTF-8: the token that a temporary key comes with. Once it has expired, open the mirror with a new one.
+ */
+#define TW_OPTION_MIRROR_SESSION_TOKEN 1024
+
+/**
+ * Flag: requests without a signature, for a store that lets everybody write. Default 0.
+ */
+#define TW_OPTION_MIRROR_ANONYMOUS 1025
+
+/**
+ * Flag: the credentials of the machine itself, from the metadata service of its cloud. Default 0.
+ */
+#define TW_OPTION_MIRROR_INSTANCE 1026
+
+/**
+ * UTF-8: the key of an Azure storage account, in Base64.
+ */
+#define TW_OPTION_MIRROR_AZURE_KEY 1027
+
+/**
+ * UTF-8: a shared access signature of Azure, `sv=…&sig=…`.
+ */
+#define TW_OPTION_MIRROR_AZURE_SAS 1028
+
+/**
+ * UTF-8: the key of a service account of Google Cloud: the JSON text, not the name of its file.
+ */
+#define TW_OPTION_MIRROR_SERVICE_ACCOUNT 1029
+
+/**
+ * UTF-8: a bearer token for Google Cloud. Once it has expired, open the mirror with a new one.
+ */
+#define TW_OPTION_MIRROR_GCS_TOKEN 1030
+
+/**
+ * UTF-8: the id of a zone of Cloudflare, which is told of changed and deleted objects. With
+ * `TW_OPTION_MIRROR_CLOUDFLARE_TOKEN`. A CDN is given whenever the mirror is opened, too. Default: no CDN.
+ */
+#define TW_OPTION_MIRROR_CLOUDFLARE_ZONE 1031
+
+/**
+ * UTF-8: an API token that may purge the cache of this zone.
+ */
+#define TW_OPTION_MIRROR_CLOUDFLARE_TOKEN 1032
+
+/**
+ * UTF-8: where the API is, for a gateway in front of it: `https`, or `http` on this machine. Default: Cloudflare.
+ */
+#define TW_OPTION_MIRROR_CLOUDFLARE_ENDPOINT 1033
+
+/**
+ * URLs of one request at most, 1 to 500. Default 30, which every plan takes.
+ */
+#define TW_OPTION_MIRROR_CLOUDFLARE_BATCH_MAX 1034
+
+/**
+ * UTF-8: what tells the trees of this machine from those of others, 1 to 255 bytes without `/` and control characters.
+ * A partitioned export needs it.
+ */
+#define TW_OPTION_EXPORT_HOST 1100
+
+/**
+ * UTF-8: a token, as `tw_warden_token` gives it: the files then say which database they come from.
+ */
+#define TW_OPTION_EXPORT_TOKEN 1101
+
+/**
+ * Flag: a directory with one file for each root, `host=HOST/root=ROOT/part-SEQ.parquet` for a snapshot and
+ * `changes-SEQ.parquet` for changes, as DuckDB, Hive and Arrow read it. Default 0: one file.
+ */
+#define TW_OPTION_EXPORT_PARTITIONED 1102
+
+/**
+ * Flag: an existing Parquet file is replaced, in one step. What is no Parquet file never is. Default 0.
+ */
+#define TW_OPTION_EXPORT_REPLACE 1103
 
 /**
  * It is there and was never done.
@@ -1074,8 +1362,8 @@ struct ArrowArrayStream {
 typedef struct tw_batch tw_batch;
 
 /**
- * Stops scans and verifications from outside, as many as were given it. Made by `tw_cancel_new`, freed by
- * `tw_cancel_free`.
+ * Stops scans, verifications and runs of mirrors from outside, as many as were given it. Made by `tw_cancel_new`,
+ * freed by `tw_cancel_free`.
  */
 typedef struct tw_cancel tw_cancel;
 
@@ -1099,6 +1387,12 @@ typedef struct tw_events tw_events;
  * state file open until then, or until `tw_warden_close`.
  */
 typedef struct tw_follow tw_follow;
+
+/**
+ * Threads of the library that run a mirror after each change. They end when it is freed, with `tw_following_free`, and
+ * when the warden is closed.
+ */
+typedef struct tw_following tw_following;
 
 /**
  * A walk over entries of a snapshot, in path order. Free it with `tw_iter_free`.
@@ -1131,6 +1425,12 @@ typedef struct tw_list tw_list;
 typedef struct tw_listener tw_listener;
 
 /**
+ * A root that is copied to a bucket, a container or a directory, and kept in step with it. Free it with
+ * `tw_mirror_free`.
+ */
+typedef struct tw_mirror tw_mirror;
+
+/**
  * Options of one kind. Made by `tw_options_new`, freed by `tw_options_free`. A function that takes options copies what
  * it needs: they may be changed, used again and freed at any time. Where options are taken, NULL means the defaults.
  */
@@ -1155,6 +1455,12 @@ typedef struct tw_pipeline tw_pipeline;
  * followed by everything below it.
  */
 typedef struct tw_snapshot tw_snapshot;
+
+/**
+ * The URLs of a mirror as they were at one moment. It never changes, and looking into it waits for nobody. Free it
+ * with `tw_urls_free`.
+ */
+typedef struct tw_urls tw_urls;
 
 /**
  * A value that was read. Free it with `tw_value_free`.
@@ -1384,6 +1690,24 @@ typedef void (*tw_event_fn)(const struct tw_event *event, void *user_data);
  * know.
  */
 typedef void (*tw_finalizer)(void *user_data);
+
+/**
+ * What an export has written.
+ */
+typedef struct tw_export_report {
+    /**
+     * Rows in all files.
+     */
+    uint64_t rows;
+    /**
+     * Size of all files, in bytes.
+     */
+    uint64_t bytes;
+    /**
+     * Files.
+     */
+    uint64_t files;
+} tw_export_report;
 
 /**
  * Called with each delivery. Returns 0 when what it tells has been dealt with: then it is acknowledged. Otherwise it
@@ -1648,6 +1972,587 @@ typedef struct tw_explanation {
      */
     int32_t has_root;
 } tw_explanation;
+
+/**
+ * A mirror as it is stored. No secret is part of it.
+ */
+typedef struct tw_mirror_info {
+    /**
+     * Its name, UTF-8.
+     */
+    struct tw_bytes name;
+    /**
+     * The address that it copies.
+     */
+    struct tw_bytes address;
+    /**
+     * Where to, for people, UTF-8.
+     */
+    struct tw_bytes place;
+    /**
+     * Where to, as `TW_OPTION_MIRROR_TARGET` takes it, without a prefix, UTF-8. NULL when a program has brought a
+     * storage of its own along, which is not possible from C.
+     */
+    struct tw_bytes target;
+    /**
+     * Where requests are sent to, UTF-8. NULL for the store's own address.
+     */
+    struct tw_bytes endpoint;
+    /**
+     * The region, UTF-8. NULL when none was set.
+     */
+    struct tw_bytes region;
+    /**
+     * What the URLs of its objects begin with, UTF-8. NULL when there is none.
+     */
+    struct tw_bytes public_url;
+    /**
+     * 1 when the name of the bucket is part of the host name.
+     */
+    int32_t is_virtual_hosted;
+    /**
+     * 1 when entity tags are no MD5 sums.
+     */
+    int32_t has_opaque_etags;
+} tw_mirror_info;
+
+/**
+ * How a mirror stands. Times are nanoseconds since 1970 UTC; the last ten numbers only rise, since it was opened.
+ */
+typedef struct tw_mirror_status_info {
+    /**
+     * Its name, UTF-8.
+     */
+    struct tw_bytes name;
+    /**
+     * The address that it copies.
+     */
+    struct tw_bytes address;
+    /**
+     * Where to, without any secret, UTF-8.
+     */
+    struct tw_bytes place;
+    /**
+     * What every key begins with, UTF-8.
+     */
+    struct tw_bytes prefix;
+    /**
+     * Why the last run was given up, UTF-8. NULL when it was not.
+     */
+    struct tw_bytes last_error;
+    /**
+     * Objects that are acknowledged.
+     */
+    uint64_t objects;
+    /**
+     * Their bytes.
+     */
+    uint64_t object_bytes;
+    /**
+     * Objects of which it is not known what is there; the next run puts or deletes them.
+     */
+    uint64_t unsure;
+    /**
+     * Paths that are to be looked at again, where `has_pending` is 1; unknown before the first run.
+     */
+    uint64_t pending;
+    /**
+     * When the oldest of them came, where `has_oldest_pending` is 1.
+     */
+    int64_t oldest_pending_ns;
+    /**
+     * Deletions that wait for confirmation since the last run.
+     */
+    uint64_t held;
+    /**
+     * URLs that a CDN is still to forget.
+     */
+    uint64_t purges_waiting;
+    /**
+     * When the oldest of them was queued, where `has_oldest_purge` is 1.
+     */
+    int64_t oldest_purge_ns;
+    /**
+     * The commit that the last run has brought the copy in step with, where `has_last_seq` is 1.
+     */
+    uint64_t last_seq;
+    /**
+     * When the last run ended, where `has_last_run` is 1.
+     */
+    int64_t last_run_ns;
+    /**
+     * Runs that ended.
+     */
+    uint64_t runs;
+    /**
+     * Runs that were given up.
+     */
+    uint64_t runs_failed;
+    /**
+     * Files sent and acknowledged.
+     */
+    uint64_t uploaded;
+    /**
+     * Their bytes.
+     */
+    uint64_t uploaded_bytes;
+    /**
+     * Objects copied within the store.
+     */
+    uint64_t copied;
+    /**
+     * Objects deleted.
+     */
+    uint64_t deleted;
+    /**
+     * Files and objects that failed in a run.
+     */
+    uint64_t failed;
+    /**
+     * Requests repeated.
+     */
+    uint64_t retries;
+    /**
+     * URLs that a CDN has forgotten.
+     */
+    uint64_t purged;
+    /**
+     * Calls to the CDN that failed.
+     */
+    uint64_t purge_failures;
+    /**
+     * 1 while a run is under way.
+     */
+    int32_t is_running;
+    /**
+     * 1 while it follows its root by itself.
+     */
+    int32_t is_following;
+    /**
+     * 1 when `pending` is set.
+     */
+    int32_t has_pending;
+    /**
+     * 1 when `oldest_pending_ns` is set.
+     */
+    int32_t has_oldest_pending;
+    /**
+     * 1 when `oldest_purge_ns` is set.
+     */
+    int32_t has_oldest_purge;
+    /**
+     * 1 when `last_seq` is set.
+     */
+    int32_t has_last_seq;
+    /**
+     * 1 when `last_run_ns` is set.
+     */
+    int32_t has_last_run;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_status_info;
+
+/**
+ * A URL that came or went.
+ */
+typedef struct tw_url_change {
+    /**
+     * The address of the file.
+     */
+    struct tw_bytes path;
+    /**
+     * The URL that its object has or had, UTF-8.
+     */
+    struct tw_bytes url;
+    /**
+     * What happened, `TW_URL_CHANGE_…`.
+     */
+    int32_t kind;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_url_change;
+
+/**
+ * What one run of a mirror has done.
+ */
+typedef struct tw_mirror_report {
+    /**
+     * The commit that the copy was brought in step with.
+     */
+    uint64_t seq;
+    /**
+     * Files that were sent and acknowledged.
+     */
+    uint64_t uploaded;
+    /**
+     * Their bytes.
+     */
+    uint64_t uploaded_bytes;
+    /**
+     * Objects that were copied to another key within the store.
+     */
+    uint64_t copied;
+    /**
+     * Objects that were deleted.
+     */
+    uint64_t deleted;
+    /**
+     * Files that changed while they were read, or since the last scan: they come with the next run.
+     */
+    uint64_t changed;
+    /**
+     * Files that have not been still for long enough: they come with the next run.
+     */
+    uint64_t unsettled;
+    /**
+     * Files and objects that failed, those of `refused` not counted.
+     */
+    uint64_t failed;
+    /**
+     * Files that the store can hold under no name.
+     */
+    uint64_t refused;
+    /**
+     * Deletions that wait for confirmation: see `tw_mirror_sync`.
+     */
+    uint64_t held;
+    /**
+     * URLs that a CDN has forgotten.
+     */
+    uint64_t purged;
+    /**
+     * URLs that a CDN is still to forget.
+     */
+    uint64_t purges_waiting;
+    /**
+     * Requests that were repeated.
+     */
+    uint64_t retries;
+    /**
+     * How many failures `tw_list_mirror_error` gives: the first 100.
+     */
+    uint64_t first_errors;
+    /**
+     * Time taken, in milliseconds.
+     */
+    uint64_t elapsed_ms;
+    /**
+     * 1 when nothing is left: the copy equals the snapshot, but for names that the store cannot hold.
+     */
+    int32_t is_complete;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_report;
+
+/**
+ * A file that could not be copied, or an object that could not be deleted.
+ */
+typedef struct tw_mirror_error {
+    /**
+     * The address of the file.
+     */
+    struct tw_bytes path;
+    /**
+     * The key of its object, UTF-8. NULL where it has none.
+     */
+    struct tw_bytes key;
+    /**
+     * What happened, UTF-8.
+     */
+    struct tw_bytes message;
+    /**
+     * 1 when it will never work as it is: the name or size is not allowed.
+     */
+    int32_t is_permanent;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_error;
+
+/**
+ * What the next run of a mirror would do.
+ */
+typedef struct tw_mirror_plan_info {
+    /**
+     * The commit of the snapshot that it was made from.
+     */
+    uint64_t seq;
+    /**
+     * How many steps `tw_list_mirror_step` gives.
+     */
+    uint64_t steps;
+    /**
+     * Files to send.
+     */
+    uint64_t uploads;
+    /**
+     * Their bytes.
+     */
+    uint64_t upload_bytes;
+    /**
+     * Objects to copy within the store.
+     */
+    uint64_t copies;
+    /**
+     * Objects to delete.
+     */
+    uint64_t deletes;
+    /**
+     * Files that have not been still for long enough.
+     */
+    uint64_t unsettled;
+    /**
+     * Files that the store can hold under no name.
+     */
+    uint64_t refused;
+    /**
+     * How many of them `tw_list_mirror_error` gives: the first 100.
+     */
+    uint64_t first_errors;
+    /**
+     * 1 when so many deletions would wait for confirmation.
+     */
+    int32_t is_held;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_plan_info;
+
+/**
+ * One step of a plan.
+ */
+typedef struct tw_mirror_step {
+    /**
+     * Of `TW_MIRROR_STEP_UPLOAD`: the address of the file. NULL for all others.
+     */
+    struct tw_bytes path;
+    /**
+     * Of `TW_MIRROR_STEP_COPY`: the key of the object that is copied, UTF-8. NULL for all others.
+     */
+    struct tw_bytes from;
+    /**
+     * The key of the object that comes into being, or that is deleted, UTF-8.
+     */
+    struct tw_bytes key;
+    /**
+     * Of `TW_MIRROR_STEP_UPLOAD`: the size of the file in bytes. 0 for all others.
+     */
+    uint64_t bytes;
+    /**
+     * What is done, `TW_MIRROR_STEP_…`.
+     */
+    int32_t kind;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_step;
+
+/**
+ * What an audit has found.
+ */
+typedef struct tw_audit_report {
+    /**
+     * Objects that were listed.
+     */
+    uint64_t listed;
+    /**
+     * Objects that are as they were acknowledged.
+     */
+    uint64_t matched;
+    /**
+     * Acknowledged objects that are not there.
+     */
+    uint64_t lost;
+    /**
+     * Objects of another size or entity tag.
+     */
+    uint64_t different;
+    /**
+     * Objects that the mirror did not put there.
+     */
+    uint64_t unknown;
+    /**
+     * Objects that were begun and not acknowledged.
+     */
+    uint64_t unsure;
+    /**
+     * How many differences `tw_list_audit_finding` gives: the first 1,000.
+     */
+    uint64_t findings;
+    /**
+     * 1 when the store holds what it has acknowledged, and nothing else.
+     */
+    int32_t is_clean;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_audit_report;
+
+/**
+ * One difference between a store and what it has acknowledged.
+ */
+typedef struct tw_audit_finding {
+    /**
+     * The key of the object, UTF-8.
+     */
+    struct tw_bytes key;
+    /**
+     * What is wrong with it, `TW_AUDIT_…`.
+     */
+    int32_t kind;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_audit_finding;
+
+/**
+ * A pipeline and its options, as they were given last. Each field is what the option of that name takes; what was not
+ * said has its default.
+ */
+typedef struct tw_pipeline_info {
+    /**
+     * Its name, UTF-8.
+     */
+    struct tw_bytes name;
+    /**
+     * Of `TW_GROUP_FUNCTION`: the name of the function, UTF-8. NULL otherwise.
+     */
+    struct tw_bytes group_name;
+    /**
+     * When a refresh run begins, as `TW_OPTION_PIPELINE_REFRESH_SCHEDULE` takes it, UTF-8. NULL when what is to be
+     * refreshed is handed out whenever it is due.
+     */
+    struct tw_bytes refresh_schedule;
+    /**
+     * How many of them `tw_list_pipeline_root` gives; 0 stands for all roots, present and future.
+     */
+    uint64_t roots;
+    /**
+     * How many of them `tw_list_pipeline_glob` gives; 0 stands for every file and symlink.
+     */
+    uint64_t globs;
+    /**
+     * Of `TW_REFRESH_TIERS`: how many of them `tw_list_pipeline_tier` gives.
+     */
+    uint64_t tiers;
+    /**
+     * For how long a new or changed file must be still before it is handed out, in milliseconds.
+     */
+    uint64_t settle_ms;
+    /**
+     * For how long a job is held without being renewed, in milliseconds.
+     */
+    uint64_t lease_ms;
+    /**
+     * Wait after the first failure, in milliseconds.
+     */
+    uint64_t retry_base_ms;
+    /**
+     * Longest wait after a failure, in milliseconds.
+     */
+    uint64_t retry_cap_ms;
+    /**
+     * Of `TW_REFRESH_AFTER`: so many milliseconds after its completion. 0 otherwise.
+     */
+    uint64_t refresh_after_ms;
+    /**
+     * The pause between two batches of a refresh run, in milliseconds, where there is a `refresh_schedule`.
+     */
+    uint64_t refresh_gap_ms;
+    /**
+     * The stretch of the rate, in milliseconds, where `has_rate` is 1.
+     */
+    uint64_t rate_window_ms;
+    /**
+     * Version of what is done with a file.
+     */
+    uint32_t version;
+    /**
+     * Jobs handed out at once, all workers together; 0: no bound.
+     */
+    uint32_t concurrency;
+    /**
+     * Failures of the same content in a row after which it is dead.
+     */
+    uint32_t attempts_max;
+    /**
+     * Leases in a row whose process ended, after which a job is dead; 0 for never.
+     */
+    uint32_t crashes_max;
+    /**
+     * Of `TW_GROUP_DEPTH`: how many components below the root files share. 0 otherwise.
+     */
+    uint32_t group_depth;
+    /**
+     * Items between two pauses of a refresh run, where there is a `refresh_schedule`; 4,294,967,295 stands for all.
+     */
+    uint32_t refresh_batch;
+    /**
+     * Jobs that begin in any such stretch at most, where `has_rate` is 1.
+     */
+    uint32_t rate_limit;
+    /**
+     * How far throttling may lower the limit, in thousandths of it, where `has_rate` is 1.
+     */
+    uint32_t rate_floor_permille;
+    /**
+     * Which files are one job, `TW_GROUP_…`.
+     */
+    int32_t group;
+    /**
+     * Class of its new files, `TW_PRIORITY_…`.
+     */
+    int32_t priority;
+    /**
+     * When a completed item is done anew although it did not change, `TW_REFRESH_…`.
+     */
+    int32_t refresh;
+    /**
+     * 1 when each wait after a failure is longer by a random 0 to 10 percent.
+     */
+    int32_t retry_jitter;
+    /**
+     * 1 when it has a rate.
+     */
+    int32_t has_rate;
+    /**
+     * 1 when jobs begin evenly spread over the stretch, where `has_rate` is 1.
+     */
+    int32_t rate_pacing;
+    /**
+     * 1 when a file that was moved is done anew.
+     */
+    int32_t paths_matter;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_pipeline_info;
+
+/**
+ * A tier of `TW_REFRESH_TIERS`, as `tw_options_add_tier` takes it.
+ */
+typedef struct tw_tier {
+    /**
+     * It is for what is younger than this at its completion, in milliseconds; -1 for all that is older.
+     */
+    int64_t younger_than_ms;
+    /**
+     * So many milliseconds after its completion it is done anew.
+     */
+    int64_t after_ms;
+} tw_tier;
 
 /**
  * What became of one target of a scan. Counts are of files and symlinks, not of directories.
@@ -2187,6 +3092,205 @@ typedef struct tw_work_explanation {
  * `treewarden::live::post: events were lost; the root is scanned again root=music`, and good until it returns.
  */
 typedef void (*tw_log_fn)(int32_t level, struct tw_bytes message, void *user_data);
+
+/**
+ * The main numbers of the engine, all roots, pipelines and mirrors together. Pipelines and mirrors are those that this
+ * process has opened.
+ */
+typedef struct tw_metrics {
+    /**
+     * When they were taken, nanoseconds since 1970 UTC.
+     */
+    int64_t taken_ns;
+    /**
+     * How long the warden has been open, in milliseconds.
+     */
+    uint64_t uptime_ms;
+    /**
+     * The last commit.
+     */
+    uint64_t seq;
+    /**
+     * Size of the state file in bytes.
+     */
+    uint64_t state_file_bytes;
+    /**
+     * Size of the rows of the journal in bytes.
+     */
+    uint64_t journal_bytes;
+    /**
+     * The journal tells of every commit after this one.
+     */
+    uint64_t journal_floor_seq;
+    /**
+     * Roots.
+     */
+    uint64_t roots;
+    /**
+     * Of them, those that cannot be trusted at the moment.
+     */
+    uint64_t roots_unavailable;
+    /**
+     * Of them, those that are held because too much would be missing.
+     */
+    uint64_t roots_held;
+    /**
+     * Files and symlinks known.
+     */
+    uint64_t files;
+    /**
+     * Directories known, without the roots themselves.
+     */
+    uint64_t dirs;
+    /**
+     * Sum of the sizes of files and symlinks, in bytes.
+     */
+    uint64_t bytes;
+    /**
+     * Tombstones of files and symlinks.
+     */
+    uint64_t missing;
+    /**
+     * While roots are watched: names and directories that were heard of and not looked at yet.
+     */
+    uint64_t live_pending;
+    /**
+     * While roots are watched: times that events were lost since that began.
+     */
+    uint64_t live_overflows;
+    /**
+     * Pipelines.
+     */
+    uint64_t pipelines;
+    /**
+     * Items with something to do: new, changed, stale or missing.
+     */
+    uint64_t items_waiting;
+    /**
+     * Items in error, the dead ones included.
+     */
+    uint64_t items_error;
+    /**
+     * Of those in error, the ones that are not tried again by themselves.
+     */
+    uint64_t items_dead;
+    /**
+     * Leases in force.
+     */
+    uint64_t leases;
+    /**
+     * Completions per minute, over the last nine full minutes of this process.
+     */
+    double done_per_minute;
+    /**
+     * Mirrors.
+     */
+    uint64_t mirrors;
+    /**
+     * Objects that are acknowledged.
+     */
+    uint64_t objects;
+    /**
+     * Their bytes.
+     */
+    uint64_t object_bytes;
+    /**
+     * Paths that mirrors are to look at again.
+     */
+    uint64_t mirror_pending;
+    /**
+     * Deletions of mirrors that wait for confirmation.
+     */
+    uint64_t mirror_held;
+    /**
+     * URLs that a CDN is still to forget.
+     */
+    uint64_t purges_waiting;
+    /**
+     * Mirrors whose last run was given up.
+     */
+    uint64_t mirrors_failing;
+    /**
+     * 1 while roots are watched.
+     */
+    int32_t is_watching;
+    /**
+     * 1 while watching is paused.
+     */
+    int32_t is_paused;
+    /**
+     * 1 while no watched root has lost a change, is unavailable or is held.
+     */
+    int32_t is_coherent;
+    /**
+     * 1 while every directory of every watched root reports its changes by itself.
+     */
+    int32_t is_native;
+} tw_metrics;
+
+/**
+ * How far a run has come.
+ */
+typedef struct tw_mirror_progress {
+    /**
+     * Files, copies and deletions that are over, well or not.
+     */
+    uint64_t done;
+    /**
+     * All of them.
+     */
+    uint64_t total;
+    /**
+     * Bytes read and handed to the network so far. What is sent again counts again.
+     */
+    uint64_t bytes;
+    /**
+     * Bytes of all files of the run.
+     */
+    uint64_t bytes_total;
+    /**
+     * Bytes a second since the run began.
+     */
+    double bytes_per_s;
+    /**
+     * Where `has_eta_ms` is 1: milliseconds to go.
+     */
+    uint64_t eta_ms;
+    /**
+     * 1 when there is an estimate of the time.
+     */
+    int32_t has_eta_ms;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_mirror_progress;
+
+/**
+ * Called about ten times a second while a run sends or deletes, in the thread that called `tw_mirror_sync`, and never
+ * after that has returned. `progress` is good until it returns. It must neither call `tw_mirror_sync`,
+ * `tw_mirror_plan` or `tw_mirror_audit` with this mirror, nor open or remove a mirror, nor close or free the warden:
+ * they wait for the run.
+ */
+typedef void (*tw_mirror_progress_fn)(const struct tw_mirror_progress *progress, void *user_data);
+
+/**
+ * What a run needs besides the options of its mirror. Fill it with zeros first: what is 0 is left out.
+ */
+typedef struct tw_mirror_hooks {
+    /**
+     * Told how far it has come. May be NULL.
+     */
+    tw_mirror_progress_fn progress;
+    /**
+     * What `progress` is called with. It must live until the run returns.
+     */
+    void *user_data;
+    /**
+     * Stops it. May be NULL.
+     */
+    const struct tw_cancel *cancel;
+} tw_mirror_hooks;
 
 /**
  * Gives the key of a group; the bytes are copied. To be called from within a `tw_group_fn`, with its `key_out`. Called
@@ -2955,6 +4059,46 @@ tw_status tw_events_listen(const struct tw_warden *warden,
                            struct tw_error **error);
 
 /**
+ * Writes the entries that pass a filter as a Parquet file at `path`, or with `TW_OPTION_EXPORT_PARTITIONED` as one
+ * file for each root below the directory `path`. `filter` are options of the kind `TW_OPTIONS_FILTER`; NULL lets all
+ * files and symlinks of all roots through. `options` are of the kind `TW_OPTIONS_EXPORT`, or NULL: one file, which
+ * must not exist yet. `report_size` is `sizeof(tw_export_report)`.
+ *
+ * The columns are those of `tw_snapshot_arrow`; where it is partitioned `root` is in the names of the directories. A
+ * file takes its name whole or not at all, and is durable then: a part takes the place of the one before.
+ *
+ * Blocks until it is durable. Any thread. `TW_STATUS_ALREADY_EXISTS` for a file that is there without
+ * `TW_OPTION_EXPORT_REPLACE`, or that is no Parquet file; `TW_STATUS_NOT_FOUND` for a directory that is not;
+ * `TW_STATUS_INVALID_ARGUMENT` for a bad or missing host and for a directory in the place of a file;
+ * `TW_STATUS_TOO_LARGE` for a root or host whose name makes no name of a directory; `TW_STATUS_STORAGE_FULL`,
+ * `TW_STATUS_READ_ONLY`, `TW_STATUS_PERMISSION_DENIED`, `TW_STATUS_IO`. Then no file has taken its name, but for parts
+ * that were in place already.
+ */
+tw_status tw_snapshot_export(const struct tw_snapshot *snapshot,
+                             const struct tw_options *filter,
+                             const struct tw_options *options,
+                             struct tw_bytes path,
+                             struct tw_export_report *report,
+                             size_t report_size,
+                             struct tw_error **error);
+
+/**
+ * Writes the changes that are left as a Parquet file, with the columns of `tw_changes_arrow`, as `tw_snapshot_export`
+ * writes entries. Partitions of changes are only ever added. The changes are taken, also when it fails:
+ * `tw_changes_next` is at the end then. `tw_changes_last_seq` is where the next export goes on.
+ * `tw_changes_files_only` holds for the file too, and a delivery is acknowledged as ever.
+ *
+ * Blocks until it is durable. One thread at a time. Fails as `tw_snapshot_export`, and with what cannot be read from
+ * the state file.
+ */
+tw_status tw_changes_export(const struct tw_changes *changes,
+                            const struct tw_options *options,
+                            struct tw_bytes path,
+                            struct tw_export_report *report,
+                            size_t report_size,
+                            struct tw_error **error);
+
+/**
  * Waits for a commit after the commit `after`, and gives the number of the last one; at the end of the time as it is,
  * which may be `after` itself. `timeout_ms` is in milliseconds, negative to wait without end. Any thread. Blocks.
  * `TW_STATUS_CLOSED` when the warden is closed, which ends the wait.
@@ -3410,7 +4554,7 @@ tw_status tw_list_pair(const struct tw_list *list,
 
 /**
  * Gives a text, as a view: a name or a path, UTF-8 or bytes as the function says that made the list. Of an explanation
- * it is one of the reasons, a sentence in UTF-8. Any thread.
+ * it is one of the reasons, a sentence in UTF-8; of pipelines and mirrors it is the name of one. Any thread.
  */
 tw_status tw_list_text(const struct tw_list *list,
                        size_t index,
@@ -3425,6 +4569,130 @@ tw_status tw_list_explanation(const struct tw_list *list,
                               struct tw_explanation *row,
                               size_t row_size,
                               struct tw_error **error);
+
+/**
+ * Gives a mirror as it is stored. `row_size` is `sizeof(tw_mirror_info)`. Any thread.
+ */
+tw_status tw_list_mirror(const struct tw_list *list,
+                         size_t index,
+                         struct tw_mirror_info *row,
+                         size_t row_size,
+                         struct tw_error **error);
+
+/**
+ * Gives how a mirror stands. `row_size` is `sizeof(tw_mirror_status_info)`. Any thread.
+ */
+tw_status tw_list_mirror_status(const struct tw_list *list,
+                                size_t index,
+                                struct tw_mirror_status_info *row,
+                                size_t row_size,
+                                struct tw_error **error);
+
+/**
+ * Gives a URL that came or went. `row_size` is `sizeof(tw_url_change)`. Any thread.
+ */
+tw_status tw_list_url_change(const struct tw_list *list,
+                             size_t index,
+                             struct tw_url_change *row,
+                             size_t row_size,
+                             struct tw_error **error);
+
+/**
+ * Gives the report of a run of a mirror: row 0. `row_size` is `sizeof(tw_mirror_report)`. Any thread.
+ */
+tw_status tw_list_mirror_report(const struct tw_list *list,
+                                size_t index,
+                                struct tw_mirror_report *row,
+                                size_t row_size,
+                                struct tw_error **error);
+
+/**
+ * Gives a failure: of a run what could not be copied or deleted, of a plan what the store can hold under no name.
+ * `row_size` is `sizeof(tw_mirror_error)`. Any thread.
+ */
+tw_status tw_list_mirror_error(const struct tw_list *list,
+                               size_t index,
+                               struct tw_mirror_error *row,
+                               size_t row_size,
+                               struct tw_error **error);
+
+/**
+ * Gives what the next run of a mirror would do: row 0. `row_size` is `sizeof(tw_mirror_plan_info)`. Any thread.
+ */
+tw_status tw_list_mirror_plan(const struct tw_list *list,
+                              size_t index,
+                              struct tw_mirror_plan_info *row,
+                              size_t row_size,
+                              struct tw_error **error);
+
+/**
+ * Gives a step of a plan, in the order of a run: uploads, copies, deletions. `row_size` is `sizeof(tw_mirror_step)`.
+ * Any thread.
+ */
+tw_status tw_list_mirror_step(const struct tw_list *list,
+                              size_t index,
+                              struct tw_mirror_step *row,
+                              size_t row_size,
+                              struct tw_error **error);
+
+/**
+ * Gives what an audit has found: row 0. `row_size` is `sizeof(tw_audit_report)`. Any thread.
+ */
+tw_status tw_list_audit(const struct tw_list *list,
+                        size_t index,
+                        struct tw_audit_report *row,
+                        size_t row_size,
+                        struct tw_error **error);
+
+/**
+ * Gives a difference that an audit has found, in the order of their keys. `row_size` is `sizeof(tw_audit_finding)`.
+ * Any thread.
+ */
+tw_status tw_list_audit_finding(const struct tw_list *list,
+                                size_t index,
+                                struct tw_audit_finding *row,
+                                size_t row_size,
+                                struct tw_error **error);
+
+/**
+ * Gives a pipeline with its options. `row_size` is `sizeof(tw_pipeline_info)`. Any thread.
+ */
+tw_status tw_list_pipeline(const struct tw_list *list,
+                           size_t index,
+                           struct tw_pipeline_info *row,
+                           size_t row_size,
+                           struct tw_error **error);
+
+/**
+ * Gives the name of a root that the pipeline `pipeline_index` works on, UTF-8, as a view; they are in order. Any
+ * thread.
+ */
+tw_status tw_list_pipeline_root(const struct tw_list *list,
+                                size_t pipeline_index,
+                                size_t index,
+                                struct tw_bytes *row,
+                                struct tw_error **error);
+
+/**
+ * Gives a pattern of the files that the pipeline `pipeline_index` works on, UTF-8, as a view; they are in order. Any
+ * thread.
+ */
+tw_status tw_list_pipeline_glob(const struct tw_list *list,
+                                size_t pipeline_index,
+                                size_t index,
+                                struct tw_bytes *row,
+                                struct tw_error **error);
+
+/**
+ * Gives a tier of the pipeline `pipeline_index`, by rising age; those of the library where `TW_REFRESH_TIERS` was set
+ * without any. `row_size` is `sizeof(tw_tier)`. Any thread.
+ */
+tw_status tw_list_pipeline_tier(const struct tw_list *list,
+                                size_t pipeline_index,
+                                size_t index,
+                                struct tw_tier *row,
+                                size_t row_size,
+                                struct tw_error **error);
 
 /**
  * Gives the report of one target of a scan. `row_size` is `sizeof(tw_report)`. Any thread.
@@ -3615,6 +4883,234 @@ tw_status tw_set_log(int32_t level_max,
                      struct tw_error **error);
 
 /**
+ * Gives the main numbers of the engine. Cheap: nothing is scanned, and only the objects of mirrors are counted.
+ * `metrics_size` is `sizeof(tw_metrics)`. The parts are read one after the other: a commit in between may show in one
+ * and not yet in another. Any thread. `TW_STATUS_CLOSED`.
+ */
+tw_status tw_warden_metrics(const struct tw_warden *warden,
+                            struct tw_metrics *metrics,
+                            size_t metrics_size,
+                            struct tw_error **error);
+
+/**
+ * Gives all numbers of the engine, of each root, pipeline and mirror, as a page for Prometheus: UTF-8, the text format
+ * 0.0.4, to be served as `text/plain; version=0.0.4`. Names of roots, pipelines and mirrors are in it, paths are not.
+ * Read it with `tw_value_bytes`, free it with `tw_value_free`. It costs what `tw_warden_metrics` does. Any thread.
+ * `TW_STATUS_CLOSED`.
+ */
+tw_status tw_warden_prometheus(const struct tw_warden *warden,
+                               struct tw_value **page,
+                               struct tw_error **error);
+
+/**
+ * Opens the mirror of that name. `options` are of the kind `TW_OPTIONS_MIRROR`. With an address and a target the
+ * mirror is made where there is none, and takes these options up where it had others; where it copies from and to
+ * stays what it was. Without both, or with NULL, it is opened as it was made, with the credentials and the CDN of the
+ * options. Nothing is sent yet, and the first use tells whether the store is there.
+ *
+ * The state file keeps no credentials: they are given whenever the mirror is opened, and are in no message and no log.
+ * A mirror goes on under those that were given last: handles that were opened before answer `TW_STATUS_CLOSED`, once a
+ * run of theirs has ended. `*mirror` is the caller's, to be freed with `tw_mirror_free`; it keeps the warden open.
+ *
+ * Blocks for a commit where something is written. Any thread. `TW_STATUS_NOT_FOUND` without address and target where
+ * there is no such mirror, for a root that is not there, and for a directory that is not; `TW_STATUS_UNAVAILABLE` for
+ * a root that cannot be trusted; `TW_STATUS_INVALID_ARGUMENT` for a bad name, options, a target or credentials that
+ * make no sense, and when the mirror copies something else or to another place; `TW_STATUS_IO` where no thread can be
+ * started.
+ */
+tw_status tw_warden_mirror(const struct tw_warden *warden,
+                           struct tw_bytes name,
+                           const struct tw_options *options,
+                           struct tw_mirror **mirror,
+                           struct tw_error **error);
+
+/**
+ * Lists the mirrors in order of their names: rows for `tw_list_mirror`. `tw_list_text` gives the names alone. `*list`
+ * is the caller's. Any thread. Reads the state file, never waits for a commit.
+ */
+tw_status tw_warden_mirrors(const struct tw_warden *warden,
+                            struct tw_list **list,
+                            struct tw_error **error);
+
+/**
+ * Tells how the mirrors stand that are open, in order of their names: rows for `tw_list_mirror_status`. No request is
+ * made; objects are counted. `*list` is the caller's. Any thread.
+ */
+tw_status tw_warden_mirror_status(const struct tw_warden *warden,
+                                  struct tw_list **list,
+                                  struct tw_error **error);
+
+/**
+ * Forgets a mirror and what it knows of its objects, which stay where they are. A run under way ends, and is waited
+ * for; handles of the mirror answer `TW_STATUS_CLOSED`. Blocks for a commit. Any thread, but not from its progress
+ * callback. `TW_STATUS_NOT_FOUND` when there is none.
+ */
+tw_status tw_warden_remove_mirror(const struct tw_warden *warden,
+                                  struct tw_bytes name,
+                                  struct tw_error **error);
+
+/**
+ * Brings the remote copy in step with the current snapshot: uploads and copies first, then deletions, then the CDN.
+ * Where nothing changed no request is made. What was interrupted goes on, and nothing is sent again that was
+ * acknowledged. Files that have not been still for long enough are waited for.
+ *
+ * Deletions wait for confirmation when there are more than `TW_OPTION_MIRROR_DELETE_MAX` and
+ * `TW_OPTION_MIRROR_DELETE_SHARE_PERCENT` allow: then `held` of the report tells how many, and a run with an
+ * `accept_deletes` of 1 deletes them. While the root itself is held nothing is deleted at all.
+ *
+ * `hooks` may be NULL; `hooks_size` is `sizeof(tw_mirror_hooks)`. `*report` is a list of one row for
+ * `tw_list_mirror_report`; what failed comes by `tw_list_mirror_error`, and stopped nothing else. Free it with
+ * `tw_list_free`.
+ *
+ * Blocks until all of it is done, and until another run of the mirror is. Any thread. `TW_STATUS_UNAVAILABLE` when the
+ * root cannot be trusted or was never scanned: nothing was sent or deleted. `TW_STATUS_PERMISSION_DENIED` and
+ * `TW_STATUS_NOT_FOUND` when the store takes nothing, `TW_STATUS_CANCELLED`, `TW_STATUS_CLOSED`. What was acknowledged
+ * before stays so.
+ */
+tw_status tw_mirror_sync(const struct tw_mirror *mirror,
+                         int32_t accept_deletes,
+                         const struct tw_mirror_hooks *hooks,
+                         size_t hooks_size,
+                         struct tw_list **report,
+                         struct tw_error **error);
+
+/**
+ * Tells what the next run would do, with exact counts and bytes: a list of one row for `tw_list_mirror_plan`; the
+ * steps come by `tw_list_mirror_step`, files that the store can hold under no name by `tw_list_mirror_error`. No
+ * request is made. `*plan` is the caller's.
+ *
+ * Blocks while a run of the mirror is under way. Any thread. `TW_STATUS_NOT_FOUND` when the root is gone,
+ * `TW_STATUS_UNAVAILABLE` when it cannot be trusted, `TW_STATUS_CLOSED`.
+ */
+tw_status tw_mirror_plan(const struct tw_mirror *mirror,
+                         struct tw_list **plan,
+                         struct tw_error **error);
+
+/**
+ * Lists what is in the store, and compares it with what was acknowledged: a list of one row for `tw_list_audit`; the
+ * differences come by `tw_list_audit_finding`. With a `repair` of 1 what is lost or different is sent again with the
+ * next run. With a `delete_unknown` of 1 objects below the prefix that the mirror knows nothing of are deleted with
+ * the next run, as far as its limits for deletions allow. `*report` is the caller's.
+ *
+ * Blocks until all of it is done, and until a run of the mirror is. Any thread. `TW_STATUS_UNSUPPORTED` for a store
+ * that cannot be listed, else as `tw_mirror_sync`.
+ */
+tw_status tw_mirror_audit(const struct tw_mirror *mirror,
+                          int32_t repair,
+                          int32_t delete_unknown,
+                          struct tw_list **report,
+                          struct tw_error **error);
+
+/**
+ * Tells how a mirror stands: a list of one row for `tw_list_mirror_status`. No request is made; objects are counted.
+ * `*list` is the caller's. Any thread, also while a run is under way.
+ */
+tw_status tw_mirror_status(const struct tw_mirror *mirror,
+                           struct tw_list **list,
+                           struct tw_error **error);
+
+/**
+ * Frees a handle of a mirror. What was made from it stays as it is, and calls under way go on. NULL is allowed. May
+ * close the state file, as `tw_warden_free` does, when nothing else keeps it open. Any thread, but not from a callback
+ * of the library.
+ */
+tw_status tw_mirror_free(struct tw_mirror *mirror,
+                         struct tw_error **error);
+
+/**
+ * Follows the root of a mirror: threads run the mirror after each commit that changes something, and tell the CDN
+ * meanwhile. They hear of commits, not of the disk: `tw_warden_watch` or scans make those. Failures are logged, told
+ * by `tw_mirror_status`, and tried again after growing waits; deletions that are held wait for a `tw_mirror_sync` that
+ * accepts them.
+ *
+ * `*following` is the caller's, to be freed with `tw_following_free`; it keeps the warden open. Never waits. Any
+ * thread. `TW_STATUS_BUSY` when the mirror is followed already, `TW_STATUS_CLOSED`, `TW_STATUS_IO` when no thread can
+ * be started.
+ */
+tw_status tw_mirror_follow(const struct tw_mirror *mirror,
+                           struct tw_following **following,
+                           struct tw_error **error);
+
+/**
+ * Ends the threads and waits for them: a run ends within a part of a file, and what is acknowledged stays so. NULL is
+ * allowed. May close the state file, as `tw_warden_free` does, when nothing else keeps it open. Blocks. Any thread,
+ * but not from a callback of the library.
+ */
+tw_status tw_following_free(struct tw_following *following,
+                            struct tw_error **error);
+
+/**
+ * Gives the URL of the object of a file, UTF-8: read it with `tw_value_bytes`, free it with `tw_value_free`. A file
+ * has one from the acknowledgement of its object until the deletion of that begins. Any thread. Never waits.
+ * `TW_STATUS_NOT_FOUND` when there is no acknowledged object, and for a mirror without a public URL.
+ */
+tw_status tw_mirror_url(const struct tw_mirror *mirror,
+                        struct tw_bytes address,
+                        struct tw_value **url,
+                        struct tw_error **error);
+
+/**
+ * Gives the address of the file whose object has this URL: read it with `tw_value_bytes`, free it with
+ * `tw_value_free`. Any thread. Never waits. `TW_STATUS_NOT_FOUND` when no acknowledged object has it,
+ * `TW_STATUS_INVALID_ARGUMENT` for one that is not UTF-8.
+ */
+tw_status tw_mirror_path(const struct tw_mirror *mirror,
+                         struct tw_bytes url,
+                         struct tw_value **path,
+                         struct tw_error **error);
+
+/**
+ * Takes the URLs of all objects that are acknowledged now. Any thread. Never waits: no lock, no system call, no
+ * request. `*urls` is the caller's.
+ */
+tw_status tw_mirror_urls(const struct tw_mirror *mirror,
+                         struct tw_urls **urls,
+                         struct tw_error **error);
+
+/**
+ * Gives how many objects there are. They are counted. Any thread. Never waits.
+ */
+tw_status tw_urls_len(const struct tw_urls *urls, uint64_t *len, struct tw_error **error);
+
+/**
+ * Gives the URL of the object of a file, as `tw_mirror_url` does. Any thread. Never waits.
+ */
+tw_status tw_urls_url(const struct tw_urls *urls,
+                      struct tw_bytes address,
+                      struct tw_value **url,
+                      struct tw_error **error);
+
+/**
+ * Gives the address of the file whose object has this URL, as `tw_mirror_path` does. Any thread. Never waits.
+ */
+tw_status tw_urls_path(const struct tw_urls *urls,
+                       struct tw_bytes url,
+                       struct tw_value **path,
+                       struct tw_error **error);
+
+/**
+ * Lists all of them, in the order of the keys of their objects: rows for `tw_list_pair`, the address of the file as
+ * `key` and the URL as `value`. Without a public URL there are none. `*list` is the caller's. Any thread. Never waits.
+ */
+tw_status tw_urls_list(const struct tw_urls *urls,
+                       struct tw_list **list,
+                       struct tw_error **error);
+
+/**
+ * Lists what came, changed and went since `older`, an older map of the same mirror: rows for `tw_list_url_change`. It
+ * costs what differs, not what is there. `*list` is the caller's. Any thread. Never waits.
+ */
+tw_status tw_urls_diff(const struct tw_urls *urls,
+                       const struct tw_urls *older,
+                       struct tw_list **list,
+                       struct tw_error **error);
+
+/**
+ * Frees them. NULL is allowed. Any thread.
+ */
+tw_status tw_urls_free(struct tw_urls *urls, struct tw_error **error);
+
+/**
  * Makes options of a kind, `TW_OPTIONS_…`, in which nothing is set. Free them with `tw_options_free`. Any thread.
  *
  * `TW_STATUS_INVALID_ARGUMENT` for a kind that does not exist.
@@ -3721,7 +5217,8 @@ tw_status tw_warden_remove_pipeline(const struct tw_warden *warden,
                                     struct tw_error **error);
 
 /**
- * Lists the names of the pipelines in order: rows for `tw_list_text`. `*list` is the caller's. Any thread.
+ * Lists the pipelines in order of their names, with the options that each was given last: rows for `tw_list_pipeline`.
+ * `tw_list_text` gives the names alone. `*list` is the caller's. Any thread.
  */
 tw_status tw_warden_pipelines(const struct tw_warden *warden,
                               struct tw_list **list,
@@ -3885,19 +5382,21 @@ tw_status tw_warden_verify(const struct tw_warden *warden,
                            struct tw_error **error);
 
 /**
- * Makes something to stop scans with. Free it with `tw_cancel_free`. Any thread.
+ * Makes something to stop scans and runs of mirrors with. Free it with `tw_cancel_free`. Any thread.
  */
-tw_status tw_cancel_new(struct tw_cancel **cancel, struct tw_error **error);
+tw_status tw_cancel_new(struct tw_cancel **cancel,
+                        struct tw_error **error);
 
 /**
- * Asks all scans that were given this to stop, at the next directory or block of a file, and those that are given it
- * later to stop at once. There is no way back. Never waits. Any thread, but not from a signal handler.
+ * Asks all scans and runs of mirrors that were given this to stop, at the next directory, file or block of a file, and
+ * those that are given it later to stop at once. There is no way back. Never waits. Any thread, but not from a signal
+ * handler.
  */
 tw_status tw_cancel_cancel(struct tw_cancel *cancel,
                            struct tw_error **error);
 
 /**
- * Frees it; scans that were given it go on. NULL is allowed. Any thread.
+ * Frees it; what was given it goes on. NULL is allowed. Any thread.
  */
 tw_status tw_cancel_free(struct tw_cancel *cancel, struct tw_error **error);
 
@@ -4275,8 +5774,8 @@ tw_status tw_warden_close(struct tw_warden *warden,
 
 /**
  * Frees the handle. NULL is allowed. The state file is closed as `tw_warden_close` does it when nothing is left that
- * keeps it open: pipelines, jobs, batches, followers and calls under way do. What may go wrong at the end is not told:
- * call `tw_warden_close` first to know. May block. Any thread, but not from a callback of the library.
+ * keeps it open: pipelines, mirrors, jobs, batches, followers and calls under way do. What may go wrong at the end is
+ * not told: call `tw_warden_close` first to know. May block. Any thread, but not from a callback of the library.
  */
 tw_status tw_warden_free(struct tw_warden *warden,
                          struct tw_error **error);

@@ -300,10 +300,44 @@ enum class Priority : std::int32_t {
 
 /// Which files are one job.
 enum class Group : std::int32_t {
-    None = TW_GROUP_NONE,      ///< Each file by itself; it keeps its record when it moves.
-    Parent = TW_GROUP_PARENT,  ///< The files that lie directly in one directory.
-    Depth = TW_GROUP_DEPTH,    ///< The files that share their first components.
-    Stem = TW_GROUP_STEM,      ///< The files whose paths differ in the last extension only.
+    None = TW_GROUP_NONE,          ///< Each file by itself; it keeps its record when it moves.
+    Parent = TW_GROUP_PARENT,      ///< The files that lie directly in one directory.
+    Depth = TW_GROUP_DEPTH,        ///< The files that share their first components.
+    Stem = TW_GROUP_STEM,          ///< The files whose paths differ in the last extension only.
+    Function = TW_GROUP_FUNCTION,  ///< Of PipelineInfo: those for which a function gives the same key.
+};
+
+/// When a completed item of a pipeline is done anew although it did not change.
+enum class Refresh : std::int32_t {
+    Never = TW_REFRESH_NEVER,                 ///< Never.
+    After = TW_REFRESH_AFTER,                 ///< So long after its completion.
+    Tiers = TW_REFRESH_TIERS,                 ///< By the age of the file at its completion.
+    AtCompletion = TW_REFRESH_AT_COMPLETION,  ///< When the completion says.
+};
+
+/// One step of a plan of a mirror. The fields of MirrorStep that are set are named here.
+enum class MirrorStepKind : std::int32_t {
+    Unknown = TW_MIRROR_STEP_UNKNOWN,  ///< One that this version does not know.
+    Upload = TW_MIRROR_STEP_UPLOAD,    ///< The file `path`, of `bytes`, is sent, and becomes the object `key`.
+    Copy = TW_MIRROR_STEP_COPY,        ///< The object `from` is copied to `key` within the store.
+    Delete = TW_MIRROR_STEP_DELETE,    ///< The object `key` is deleted.
+};
+
+/// How a store and what it has acknowledged differ.
+enum class AuditKind : std::int32_t {
+    Other = TW_AUDIT_OTHER,          ///< In a way that this version does not know.
+    Lost = TW_AUDIT_LOST,            ///< It was acknowledged, and is not there.
+    Different = TW_AUDIT_DIFFERENT,  ///< It has another size or entity tag than was acknowledged.
+    Unknown = TW_AUDIT_UNKNOWN,      ///< It is there, and the mirror did not put it there.
+    Unsure = TW_AUDIT_UNSURE,        ///< It was begun and not acknowledged; the next run puts or deletes it.
+};
+
+/// What happened to a URL.
+enum class UrlChangeKind : std::int32_t {
+    Unknown = TW_URL_CHANGE_UNKNOWN,    ///< Something that this version does not know.
+    Added = TW_URL_CHANGE_ADDED,        ///< There is an object now.
+    Modified = TW_URL_CHANGE_MODIFIED,  ///< It has other content under the same URL.
+    Removed = TW_URL_CHANGE_REMOVED,    ///< There is none any more.
 };
 
 /// How much is logged.
@@ -511,6 +545,48 @@ private:
     tw_bytes bytes_;
     bool has_;
 };
+
+/// What a progress callback is called with. What the lambda throws cancels its run and is kept.
+template <class Function>
+struct Telling {
+    Function &function;
+    tw_cancel *cancel;
+    std::exception_ptr exception;
+};
+
+/// A progress callback that shows a `Row` as a `Shown`.
+template <class Shown, class Row, class Function>
+void tell(const Row *row, void *user_data) noexcept {
+    auto &telling = *static_cast<Telling<Function> *>(user_data);
+    if (telling.exception != nullptr) {
+        return;
+    }
+    try {
+        telling.function(Shown(*row));
+    } catch (...) {
+        telling.exception = std::current_exception();
+        tw_cancel_cancel(telling.cancel, nullptr);
+    }
+}
+
+/// The end of a call that was told of progress. What the lambda threw comes before whatever the call itself has come
+/// to, for that is its doing.
+inline void end_telling(const std::exception_ptr &exception, tw_status status, tw_error *error) {
+    if (exception != nullptr) {
+        tw_error_free(error, nullptr);
+        std::rethrow_exception(exception);
+    }
+    if (status != TW_STATUS_OK) {
+        raise(status, error);
+    }
+}
+
+/// The bytes of a value.
+inline std::string value_text(const Handle<tw_value, tw_value_free> &value) {
+    tw_bytes row{};
+    call(tw_value_bytes, value.get(), &row);
+    return text(row);
+}
 
 /// The finalizer of a `Data` on the heap.
 template <class Data>
@@ -1141,6 +1217,75 @@ struct WorkExplanation {
           content_now(detail::optional<std::string>(row.content_now)) {}
 };
 
+/// A tier of Refresh::Tiers.
+struct RefreshTier {
+    std::optional<Milliseconds> younger_than;  ///< It is for what is younger than this; nothing for all that is older.
+    Milliseconds after{};                      ///< So long after its completion it is done anew.
+};
+
+/// The runs in which a pipeline hands out what is to be refreshed.
+struct RefreshRun {
+    std::string schedule;     ///< When one begins, as PipelineOptions::refresh_schedule() takes it.
+    std::uint32_t batch = 0;  ///< Items between two pauses; 4,294,967,295 stands for all of them.
+    Milliseconds gap{};       ///< The pause.
+};
+
+/// The rate of a pipeline.
+struct PipelineRate {
+    std::uint32_t limit = 0;           ///< Jobs that begin in any window at most.
+    Milliseconds window{};             ///< That window.
+    bool pacing = false;               ///< They begin evenly spread over it.
+    std::uint32_t floor_permille = 0;  ///< How far throttling may lower the limit, in thousandths of it.
+};
+
+/// A pipeline and its options, as they were given last.
+struct PipelineInfo {
+    std::string name;                       ///< Its name.
+    std::vector<std::string> roots;         ///< The roots it works on; none stands for all, present and future.
+    std::vector<std::string> globs;         ///< Its patterns; none stands for every file and symlink.
+    Group group = Group::None;              ///< Which files are one job.
+    std::uint32_t group_depth = 0;          ///< Of Group::Depth: how many components files share.
+    std::optional<std::string> group_name;  ///< Of Group::Function: the name of the function.
+    std::uint32_t version = 0;              ///< Version of what is done with a file.
+    Priority priority = Priority::High;     ///< Class of its new files.
+    std::uint32_t concurrency = 0;          ///< Jobs handed out at once; 0: no bound.
+    Milliseconds settle{};                  ///< For how long a file must be still.
+    Milliseconds lease{};                   ///< For how long a job is held without being renewed.
+    Milliseconds retry_base{};              ///< Wait after the first failure.
+    Milliseconds retry_cap{};               ///< Longest wait after a failure.
+    bool retry_jitter = false;              ///< Each wait is longer by a random 0 to 10 percent.
+    std::uint32_t attempts_max = 0;         ///< Failures in a row after which an item is dead.
+    std::uint32_t crashes_max = 0;          ///< Crashes in a row after which an item is dead; 0 for never.
+    Refresh refresh = Refresh::Never;       ///< When a completed item is done anew.
+    Milliseconds refresh_after{};           ///< Of Refresh::After: so long after its completion.
+    std::vector<RefreshTier> tiers;         ///< Of Refresh::Tiers: by rising age.
+    std::optional<RefreshRun> refresh_run;  ///< Nothing where it is handed out whenever it is due.
+    std::optional<PipelineRate> rate;       ///< Nothing without a limit.
+    bool paths_matter = false;              ///< A file that was moved is done anew.
+
+    /// Nothing.
+    PipelineInfo() = default;
+    /// From a row of the C interface, without what comes in rows of its own.
+    explicit PipelineInfo(const tw_pipeline_info &row)
+        : name(detail::text(row.name)), group(static_cast<Group>(row.group)), group_depth(row.group_depth),
+          group_name(detail::optional<std::string>(row.group_name)), version(row.version),
+          priority(static_cast<Priority>(row.priority)), concurrency(row.concurrency),
+          settle(detail::duration(row.settle_ms)), lease(detail::duration(row.lease_ms)),
+          retry_base(detail::duration(row.retry_base_ms)), retry_cap(detail::duration(row.retry_cap_ms)),
+          retry_jitter(row.retry_jitter != 0), attempts_max(row.attempts_max), crashes_max(row.crashes_max),
+          refresh(static_cast<Refresh>(row.refresh)), refresh_after(detail::duration(row.refresh_after_ms)),
+          paths_matter(row.paths_matter != 0) {
+        if (row.refresh_schedule.ptr != nullptr) {
+            refresh_run = RefreshRun{detail::text(row.refresh_schedule), row.refresh_batch,
+                                     detail::duration(row.refresh_gap_ms)};
+        }
+        if (row.has_rate != 0) {
+            rate = PipelineRate{row.rate_limit, detail::duration(row.rate_window_ms), row.rate_pacing != 0,
+                                row.rate_floor_permille};
+        }
+    }
+};
+
 /// A pipeline at one glance, in items.
 struct PipelineStatus {
     std::string name;                        ///< Its name.
@@ -1195,6 +1340,279 @@ struct LimiterStatus {
         : limit(row.limit), effective_limit(row.effective_limit), in_window(row.in_window), waiting(row.waiting),
           paused_until(detail::optional(row.has_paused_until, detail::time(row.paused_until_ns))),
           granted(row.granted), throttled(row.throttled), succeeded(row.succeeded) {}
+};
+
+/// A mirror as it is stored. No secret is part of it.
+struct MirrorInfo {
+    std::string name;                       ///< Its name.
+    std::string address;                    ///< The address that it copies.
+    std::string place;                      ///< Where to, for people.
+    std::optional<std::string> target;      ///< Where to, as MirrorOptions takes it, without a prefix.
+    std::optional<std::string> endpoint;    ///< Where requests are sent to; nothing for the store's own address.
+    std::optional<std::string> region;      ///< The region, where one was set.
+    std::optional<std::string> public_url;  ///< What the URLs of its objects begin with.
+    bool is_virtual_hosted = false;         ///< The name of the bucket is part of the host name.
+    bool has_opaque_etags = false;          ///< Entity tags are no MD5 sums.
+
+    /// Nothing.
+    MirrorInfo() = default;
+    /// From a row of the C interface.
+    explicit MirrorInfo(const tw_mirror_info &row)
+        : name(detail::text(row.name)), address(detail::text(row.address)), place(detail::text(row.place)),
+          target(detail::optional<std::string>(row.target)), endpoint(detail::optional<std::string>(row.endpoint)),
+          region(detail::optional<std::string>(row.region)),
+          public_url(detail::optional<std::string>(row.public_url)), is_virtual_hosted(row.is_virtual_hosted != 0),
+          has_opaque_etags(row.has_opaque_etags != 0) {}
+};
+
+/// How a mirror stands. From `runs` on the numbers only rise, since it was opened.
+struct MirrorStatus {
+    std::string name;                        ///< Its name.
+    std::string address;                     ///< The address that it copies.
+    std::string place;                       ///< Where to, without any secret.
+    std::string prefix;                      ///< What every key begins with.
+    bool is_running = false;                 ///< A run is under way.
+    bool is_following = false;               ///< It follows its root by itself.
+    std::uint64_t objects = 0;               ///< Objects that are acknowledged.
+    std::uint64_t object_bytes = 0;          ///< Their bytes.
+    std::uint64_t unsure = 0;                ///< Objects of which it is not known what is there.
+    std::optional<std::uint64_t> pending;    ///< Paths to be looked at again; nothing before the first run.
+    std::optional<Time> oldest_pending;      ///< When the oldest of them came.
+    std::uint64_t held = 0;                  ///< Deletions that wait for confirmation since the last run.
+    std::uint64_t purges_waiting = 0;        ///< URLs that a CDN is still to forget.
+    std::optional<Time> oldest_purge;        ///< When the oldest of them was queued.
+    std::optional<std::uint64_t> last_seq;   ///< The commit of the last run that ended well.
+    std::optional<Time> last_run;            ///< When the last run ended.
+    std::optional<std::string> last_error;   ///< Why it was given up, if it was.
+    std::uint64_t runs = 0;                  ///< Runs that ended.
+    std::uint64_t runs_failed = 0;           ///< Runs that were given up.
+    std::uint64_t uploaded = 0;              ///< Files sent and acknowledged.
+    std::uint64_t uploaded_bytes = 0;        ///< Their bytes.
+    std::uint64_t copied = 0;                ///< Objects copied within the store.
+    std::uint64_t deleted = 0;               ///< Objects deleted.
+    std::uint64_t failed = 0;                ///< Files and objects that failed in a run.
+    std::uint64_t retries = 0;               ///< Requests repeated.
+    std::uint64_t purged = 0;                ///< URLs that a CDN has forgotten.
+    std::uint64_t purge_failures = 0;        ///< Calls to the CDN that failed.
+
+    /// Nothing.
+    MirrorStatus() = default;
+    /// From a row of the C interface.
+    explicit MirrorStatus(const tw_mirror_status_info &row)
+        : name(detail::text(row.name)), address(detail::text(row.address)), place(detail::text(row.place)),
+          prefix(detail::text(row.prefix)), is_running(row.is_running != 0), is_following(row.is_following != 0),
+          objects(row.objects), object_bytes(row.object_bytes), unsure(row.unsure),
+          pending(detail::optional(row.has_pending, row.pending)),
+          oldest_pending(detail::optional(row.has_oldest_pending, detail::time(row.oldest_pending_ns))),
+          held(row.held), purges_waiting(row.purges_waiting),
+          oldest_purge(detail::optional(row.has_oldest_purge, detail::time(row.oldest_purge_ns))),
+          last_seq(detail::optional(row.has_last_seq, row.last_seq)),
+          last_run(detail::optional(row.has_last_run, detail::time(row.last_run_ns))),
+          last_error(detail::optional<std::string>(row.last_error)), runs(row.runs), runs_failed(row.runs_failed),
+          uploaded(row.uploaded), uploaded_bytes(row.uploaded_bytes), copied(row.copied), deleted(row.deleted),
+          failed(row.failed), retries(row.retries), purged(row.purged), purge_failures(row.purge_failures) {}
+};
+
+/// A file that could not be copied, or an object that could not be deleted.
+struct MirrorError {
+    std::string path;                ///< The address of the file.
+    std::optional<std::string> key;  ///< The key of its object, where it has one.
+    std::string message;             ///< What happened.
+    bool is_permanent = false;       ///< It will never work as it is: the name or size is not allowed.
+
+    /// Nothing.
+    MirrorError() = default;
+    /// From a row of the C interface.
+    explicit MirrorError(const tw_mirror_error &row)
+        : path(detail::text(row.path)), key(detail::optional<std::string>(row.key)),
+          message(detail::text(row.message)), is_permanent(row.is_permanent != 0) {}
+};
+
+/// What one run of a mirror has done.
+struct MirrorReport {
+    std::uint64_t seq = 0;                  ///< The commit that the copy was brought in step with.
+    std::uint64_t uploaded = 0;             ///< Files that were sent and acknowledged.
+    std::uint64_t uploaded_bytes = 0;       ///< Their bytes.
+    std::uint64_t copied = 0;               ///< Objects that were copied to another key within the store.
+    std::uint64_t deleted = 0;              ///< Objects that were deleted.
+    std::uint64_t changed = 0;              ///< Files that changed meanwhile: they come with the next run.
+    std::uint64_t unsettled = 0;            ///< Files that have not been still for long enough.
+    std::uint64_t failed = 0;               ///< Files and objects that failed, those of `refused` not counted.
+    std::uint64_t refused = 0;              ///< Files that the store can hold under no name.
+    std::uint64_t held = 0;                 ///< Deletions that wait for confirmation: too many at once.
+    std::uint64_t purged = 0;               ///< URLs that a CDN has forgotten.
+    std::uint64_t purges_waiting = 0;       ///< URLs that a CDN is still to forget.
+    std::uint64_t retries = 0;              ///< Requests that were repeated.
+    std::vector<MirrorError> first_errors;  ///< The first 100 failures.
+    bool is_complete = false;               ///< Nothing is left, but for names that the store cannot hold.
+    Milliseconds elapsed{0};                ///< Time taken.
+
+    /// Nothing.
+    MirrorReport() = default;
+    /// From a row of the C interface, without the first errors.
+    explicit MirrorReport(const tw_mirror_report &row)
+        : seq(row.seq), uploaded(row.uploaded), uploaded_bytes(row.uploaded_bytes), copied(row.copied),
+          deleted(row.deleted), changed(row.changed), unsettled(row.unsettled), failed(row.failed),
+          refused(row.refused), held(row.held), purged(row.purged), purges_waiting(row.purges_waiting),
+          retries(row.retries), is_complete(row.is_complete != 0), elapsed(detail::duration(row.elapsed_ms)) {}
+};
+
+/// One step of a plan.
+struct MirrorStep {
+    MirrorStepKind kind = MirrorStepKind::Unknown;  ///< What is done.
+    std::string path;                               ///< The address of the file.
+    std::string from;                               ///< The key of the object that is copied.
+    std::string key;                                ///< The key of the object that comes into being or is deleted.
+    std::uint64_t bytes = 0;                        ///< The size of the file.
+
+    /// Nothing.
+    MirrorStep() = default;
+    /// From a row of the C interface.
+    explicit MirrorStep(const tw_mirror_step &row)
+        : kind(static_cast<MirrorStepKind>(row.kind)), path(detail::text(row.path)), from(detail::text(row.from)),
+          key(detail::text(row.key)), bytes(row.bytes) {}
+};
+
+/// What the next run of a mirror would do.
+struct MirrorPlan {
+    std::uint64_t seq = 0;                   ///< The commit of the snapshot that it was made from.
+    std::vector<MirrorStep> steps;           ///< Each step in the order of a run: uploads, copies, deletions.
+    std::uint64_t uploads = 0;               ///< Files to send.
+    std::uint64_t upload_bytes = 0;          ///< Their bytes.
+    std::uint64_t copies = 0;                ///< Objects to copy within the store.
+    std::uint64_t deletes = 0;               ///< Objects to delete.
+    bool is_held = false;                    ///< So many deletions would wait for confirmation.
+    std::uint64_t unsettled = 0;             ///< Files that have not been still for long enough.
+    std::uint64_t refused = 0;               ///< Files that the store can hold under no name.
+    std::vector<MirrorError> first_refused;  ///< The first 100 of them.
+
+    /// Nothing.
+    MirrorPlan() = default;
+    /// From a row of the C interface, without what comes in rows of its own.
+    explicit MirrorPlan(const tw_mirror_plan_info &row)
+        : seq(row.seq), uploads(row.uploads), upload_bytes(row.upload_bytes), copies(row.copies),
+          deletes(row.deletes), is_held(row.is_held != 0), unsettled(row.unsettled), refused(row.refused) {}
+};
+
+/// How far a run of a mirror has come.
+struct MirrorProgress {
+    std::uint64_t done = 0;           ///< Files, copies and deletions that are over, well or not.
+    std::uint64_t total = 0;          ///< All of them.
+    std::uint64_t bytes = 0;          ///< Bytes handed to the network so far; what is sent again counts again.
+    std::uint64_t bytes_total = 0;    ///< Bytes of all files of the run.
+    double bytes_per_s = 0;           ///< Bytes a second since the run began.
+    std::optional<Milliseconds> eta;  ///< Time to go.
+
+    /// Nothing.
+    MirrorProgress() = default;
+    /// From a row of the C interface.
+    explicit MirrorProgress(const tw_mirror_progress &row)
+        : done(row.done), total(row.total), bytes(row.bytes), bytes_total(row.bytes_total),
+          bytes_per_s(row.bytes_per_s), eta(detail::optional(row.has_eta_ms, detail::duration(row.eta_ms))) {}
+};
+
+/// One difference between a store and what it has acknowledged.
+struct AuditFinding {
+    std::string key;                    ///< The key of the object.
+    AuditKind kind = AuditKind::Other;  ///< What is wrong with it.
+
+    /// Nothing.
+    AuditFinding() = default;
+    /// From a row of the C interface.
+    explicit AuditFinding(const tw_audit_finding &row)
+        : key(detail::text(row.key)), kind(static_cast<AuditKind>(row.kind)) {}
+};
+
+/// What an audit has found.
+struct AuditReport {
+    std::uint64_t listed = 0;            ///< Objects that were listed.
+    std::uint64_t matched = 0;           ///< Objects that are as they were acknowledged.
+    std::uint64_t lost = 0;              ///< Acknowledged objects that are not there.
+    std::uint64_t different = 0;         ///< Objects of another size or entity tag.
+    std::uint64_t unknown = 0;           ///< Objects that the mirror did not put there.
+    std::uint64_t unsure = 0;            ///< Objects that were begun and not acknowledged.
+    bool is_clean = false;               ///< The store holds what it has acknowledged, and nothing else.
+    std::vector<AuditFinding> findings;  ///< The first 1,000 differences, by key.
+
+    /// Nothing.
+    AuditReport() = default;
+    /// From a row of the C interface, without the findings.
+    explicit AuditReport(const tw_audit_report &row)
+        : listed(row.listed), matched(row.matched), lost(row.lost), different(row.different), unknown(row.unknown),
+          unsure(row.unsure), is_clean(row.is_clean != 0) {}
+};
+
+/// A URL that came or went.
+struct UrlChange {
+    UrlChangeKind kind = UrlChangeKind::Unknown;  ///< What happened.
+    std::string path;                             ///< The address of the file.
+    std::string url;                              ///< The URL that its object has or had.
+
+    /// Nothing.
+    UrlChange() = default;
+    /// From a row of the C interface.
+    explicit UrlChange(const tw_url_change &row)
+        : kind(static_cast<UrlChangeKind>(row.kind)), path(detail::text(row.path)), url(detail::text(row.url)) {}
+};
+
+/// The main numbers of the engine, all roots, pipelines and mirrors together. Pipelines and mirrors are those that this
+/// process has opened.
+struct Metrics {
+    Time taken;                           ///< When they were taken.
+    Milliseconds uptime{0};               ///< How long the warden has been open.
+    std::uint64_t seq = 0;                ///< The last commit.
+    std::uint64_t state_file_bytes = 0;   ///< Size of the state file.
+    std::uint64_t journal_bytes = 0;      ///< Size of the rows of the journal.
+    std::uint64_t journal_floor_seq = 0;  ///< The journal tells of every commit after this one.
+    std::uint64_t roots = 0;              ///< Roots.
+    std::uint64_t roots_unavailable = 0;  ///< Of them, those that cannot be trusted at the moment.
+    std::uint64_t roots_held = 0;         ///< Of them, those that are held because too much would be missing.
+    std::uint64_t files = 0;              ///< Files and symlinks known.
+    std::uint64_t dirs = 0;               ///< Directories known, without the roots themselves.
+    std::uint64_t bytes = 0;              ///< Sum of the sizes of files and symlinks.
+    std::uint64_t missing = 0;            ///< Tombstones of files and symlinks.
+    std::uint64_t live_pending = 0;       ///< Names and directories that were heard of and not looked at yet.
+    std::uint64_t live_overflows = 0;     ///< Times that events were lost since watching began.
+    std::uint64_t pipelines = 0;          ///< Pipelines.
+    std::uint64_t items_waiting = 0;      ///< Items with something to do: new, changed, stale or missing.
+    std::uint64_t items_error = 0;        ///< Items in error, the dead ones included.
+    std::uint64_t items_dead = 0;         ///< Of those in error, the ones that are not tried again by themselves.
+    std::uint64_t leases = 0;             ///< Leases in force.
+    double done_per_minute = 0;           ///< Completions per minute.
+    std::uint64_t mirrors = 0;            ///< Mirrors.
+    std::uint64_t objects = 0;            ///< Objects that are acknowledged.
+    std::uint64_t object_bytes = 0;       ///< Their bytes.
+    std::uint64_t mirror_pending = 0;     ///< Paths that mirrors are to look at again.
+    std::uint64_t mirror_held = 0;        ///< Deletions of mirrors that wait for confirmation.
+    std::uint64_t purges_waiting = 0;     ///< URLs that a CDN is still to forget.
+    std::uint64_t mirrors_failing = 0;    ///< Mirrors whose last run was given up.
+    bool is_watching = false;             ///< Roots are watched.
+    bool is_paused = false;               ///< Watching is paused.
+    bool is_coherent = false;             ///< No watched root has lost a change, is unavailable or is held.
+    bool is_native = false;               ///< Every directory of every watched root reports its changes by itself.
+
+    /// Nothing.
+    Metrics() = default;
+    /// From a row of the C interface.
+    explicit Metrics(const tw_metrics &row)
+        : taken(detail::time(row.taken_ns)), uptime(detail::duration(row.uptime_ms)), seq(row.seq),
+          state_file_bytes(row.state_file_bytes), journal_bytes(row.journal_bytes),
+          journal_floor_seq(row.journal_floor_seq), roots(row.roots), roots_unavailable(row.roots_unavailable),
+          roots_held(row.roots_held), files(row.files), dirs(row.dirs), bytes(row.bytes), missing(row.missing),
+          live_pending(row.live_pending), live_overflows(row.live_overflows), pipelines(row.pipelines),
+          items_waiting(row.items_waiting), items_error(row.items_error), items_dead(row.items_dead),
+          leases(row.leases), done_per_minute(row.done_per_minute), mirrors(row.mirrors), objects(row.objects),
+          object_bytes(row.object_bytes), mirror_pending(row.mirror_pending), mirror_held(row.mirror_held),
+          purges_waiting(row.purges_waiting), mirrors_failing(row.mirrors_failing),
+          is_watching(row.is_watching != 0), is_paused(row.is_paused != 0), is_coherent(row.is_coherent != 0),
+          is_native(row.is_native != 0) {}
+};
+
+/// What an export has written.
+struct ExportReport {
+    std::uint64_t rows = 0;   ///< Rows in all files.
+    std::uint64_t bytes = 0;  ///< Size of all files.
+    std::uint64_t files = 0;  ///< Files.
 };
 
 /// Owns a table by the Arrow C stream interface, for data frames and databases. It needs no other object any more.
@@ -1555,6 +1973,120 @@ public:
     }
 };
 
+/// What a mirror copies, where to, and with which credentials. The state file keeps all but credentials and CDN: these
+/// are given whenever the mirror is opened. One kind of credentials at a time; a directory needs none.
+class MirrorOptions : public detail::Options<MirrorOptions, TW_OPTIONS_MIRROR> {
+public:
+    /// As the mirror was made: only credentials and a CDN can be added.
+    MirrorOptions() = default;
+    /// Every file at or below an address, `photos/public`, to `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`,
+    /// `az://ACCOUNT/CONTAINER[/PREFIX]`, `file:///DIR` or `local+https://HOST/BASE`.
+    MirrorOptions(std::string_view address, std::string_view target) {
+        set_text(TW_OPTION_MIRROR_ADDRESS, address);
+        set_text(TW_OPTION_MIRROR_TARGET, target);
+    }
+    /// Sends requests there instead of to the store's own address, `https://HOST[:PORT]`.
+    MirrorOptions &endpoint(std::string_view url) { return set_text(TW_OPTION_MIRROR_ENDPOINT, url); }
+    /// The region of an S3 bucket. Default: `us-east-1`.
+    MirrorOptions &region(std::string_view value) { return set_text(TW_OPTION_MIRROR_REGION, value); }
+    /// The name of an S3 bucket is part of the host name, not of the path.
+    MirrorOptions &virtual_hosted(bool value = true) { return set_flag(TW_OPTION_MIRROR_VIRTUAL_HOSTED, value); }
+    /// Entity tags of an S3 bucket are no MD5 sums, as with KMS encryption.
+    MirrorOptions &opaque_etags(bool value = true) { return set_flag(TW_OPTION_MIRROR_OPAQUE_ETAGS, value); }
+    /// What the URLs of the objects begin with, for those who read them. Default: none, and no file has a URL.
+    MirrorOptions &public_url(std::string_view url) { return set_text(TW_OPTION_MIRROR_PUBLIC_URL, url); }
+    /// What every key begins with, before a slash, for a target without a prefix.
+    MirrorOptions &prefix(std::string_view value) { return set_text(TW_OPTION_MIRROR_PREFIX, value); }
+    /// Adds a pattern for paths below the address. Default: every file.
+    MirrorOptions &glob(std::string_view pattern) { return set_text(TW_OPTION_MIRROR_GLOB, pattern); }
+    /// `Cache-Control` of every object. Default: none.
+    MirrorOptions &cache_control(std::string_view value) { return set_text(TW_OPTION_MIRROR_CACHE_CONTROL, value); }
+    /// The content type of files with an extension. Those that are usual are known.
+    MirrorOptions &content_type(std::string_view extension, std::string_view type) {
+        return set_text(TW_OPTION_MIRROR_CONTENT_TYPE, std::string(extension) + "=" + std::string(type));
+    }
+    /// Files that are sent at a time, 1 to 1,000. Default: 10.
+    MirrorOptions &uploads_max(std::uint32_t value) {
+        return set(TW_OPTION_MIRROR_UPLOADS_MAX, std::int64_t{value});
+    }
+    /// Bytes up to which a file is sent in one piece, and of the parts of larger ones, 5 MiB to 5 GiB. Default: 8 MiB.
+    MirrorOptions &part_bytes(std::uint64_t value) { return set_count(TW_OPTION_MIRROR_PART_BYTES, value); }
+    /// Bytes of files that are in memory at a time, over all uploads, at least one part. Default: 64 MiB.
+    MirrorOptions &memory_bytes(std::uint64_t value) { return set_count(TW_OPTION_MIRROR_MEMORY_BYTES, value); }
+    /// Bytes a second that are sent at most, over all uploads. Default: no limit.
+    MirrorOptions &bandwidth_bytes_per_s(std::uint64_t value) {
+        return set_count(TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S, value);
+    }
+    /// How often a request is tried in one run, 1 to 1,000. Default: 5.
+    MirrorOptions &attempts_max(std::uint32_t value) {
+        return set(TW_OPTION_MIRROR_ATTEMPTS_MAX, std::int64_t{value});
+    }
+    /// The wait before the second attempt, which doubles each time, and the longest one. Default: 200 ms, and 20 s.
+    MirrorOptions &backoff(Milliseconds first, Milliseconds longest) {
+        set(TW_OPTION_MIRROR_BACKOFF_MS, first);
+        return set(TW_OPTION_MIRROR_BACKOFF_MAX_MS, longest);
+    }
+    /// Deletions of one run beyond which all of them wait for confirmation; 0: every one waits. Default: 10,000.
+    MirrorOptions &delete_max(std::uint64_t value) { return set_count(TW_OPTION_MIRROR_DELETE_MAX, value); }
+    /// Share of all objects, in percent, beyond which 100 deletions or more wait for confirmation. Default: 50.
+    MirrorOptions &delete_share_percent(std::uint32_t value) {
+        return set(TW_OPTION_MIRROR_DELETE_SHARE_PERCENT, std::int64_t{value});
+    }
+    /// For how long a file must be still before it is sent. Default: a second.
+    MirrorOptions &settle(Milliseconds value) { return set(TW_OPTION_MIRROR_SETTLE_MS, value); }
+    /// The CDN is told of new objects too, not of changed and deleted ones alone.
+    MirrorOptions &purge_new(bool value = true) { return set_flag(TW_OPTION_MIRROR_PURGE_NEW, value); }
+
+    /// The id of an access key and its secret, for S3.
+    MirrorOptions &keys(std::string_view id, std::string_view secret) {
+        set_text(TW_OPTION_MIRROR_ACCESS_KEY, id);
+        return set_text(TW_OPTION_MIRROR_SECRET_KEY, secret);
+    }
+    /// The token that a temporary key comes with.
+    MirrorOptions &session_token(std::string_view token) { return set_text(TW_OPTION_MIRROR_SESSION_TOKEN, token); }
+    /// Requests without a signature, for a store that lets everybody write.
+    MirrorOptions &anonymous(bool value = true) { return set_flag(TW_OPTION_MIRROR_ANONYMOUS, value); }
+    /// The credentials of the machine itself, from the metadata service of its cloud.
+    MirrorOptions &instance(bool value = true) { return set_flag(TW_OPTION_MIRROR_INSTANCE, value); }
+    /// The key of an Azure storage account, in Base64.
+    MirrorOptions &azure_key(std::string_view key) { return set_text(TW_OPTION_MIRROR_AZURE_KEY, key); }
+    /// A shared access signature of Azure, `sv=...&sig=...`.
+    MirrorOptions &azure_sas(std::string_view sas) { return set_text(TW_OPTION_MIRROR_AZURE_SAS, sas); }
+    /// The key of a service account of Google Cloud: the JSON text, not the name of its file.
+    MirrorOptions &service_account(std::string_view json) {
+        return set_text(TW_OPTION_MIRROR_SERVICE_ACCOUNT, json);
+    }
+    /// A bearer token for Google Cloud.
+    MirrorOptions &gcs_token(std::string_view token) { return set_text(TW_OPTION_MIRROR_GCS_TOKEN, token); }
+
+    /// Tells a zone of Cloudflare of changed and deleted objects, with an API token that may purge its cache.
+    MirrorOptions &cloudflare(std::string_view zone, std::string_view token) {
+        set_text(TW_OPTION_MIRROR_CLOUDFLARE_ZONE, zone);
+        return set_text(TW_OPTION_MIRROR_CLOUDFLARE_TOKEN, token);
+    }
+    /// Where the API is, for a gateway in front of it.
+    MirrorOptions &cloudflare_endpoint(std::string_view url) {
+        return set_text(TW_OPTION_MIRROR_CLOUDFLARE_ENDPOINT, url);
+    }
+    /// URLs of one request at most, 1 to 500. Default: 30, which every plan takes.
+    MirrorOptions &cloudflare_batch_max(std::uint32_t value) {
+        return set(TW_OPTION_MIRROR_CLOUDFLARE_BATCH_MAX, std::int64_t{value});
+    }
+};
+
+/// How an export is made. Default: one file, which must not exist yet.
+class ExportOptions : public detail::Options<ExportOptions, TW_OPTIONS_EXPORT> {
+public:
+    /// What tells the trees of this machine from those of others. A partitioned export needs it.
+    ExportOptions &host(std::string_view name) { return set_text(TW_OPTION_EXPORT_HOST, name); }
+    /// A token of the warden: the files then say which database they come from.
+    ExportOptions &token(std::string_view text) { return set_text(TW_OPTION_EXPORT_TOKEN, text); }
+    /// A directory with one file for each root, as DuckDB, Hive and Arrow read it.
+    ExportOptions &partitioned(bool value = true) { return set_flag(TW_OPTION_EXPORT_PARTITIONED, value); }
+    /// Replaces an existing Parquet file, in one step.
+    ExportOptions &replace(bool value = true) { return set_flag(TW_OPTION_EXPORT_REPLACE, value); }
+};
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Changes
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1589,6 +2121,12 @@ public:
         ArrowArrayStream stream{};
         detail::call(tw_changes_arrow, handle(), &stream);
         return ArrowStream(stream);
+    }
+    /// Takes what is left, also when it fails, and writes it as a Parquet file, or below a directory.
+    ExportReport to_parquet(const std::filesystem::path &path, const ExportOptions &options = {}) {
+        tw_export_report row{};
+        detail::call(tw_changes_export, handle(), options.make().get(), detail::path_bytes(path), &row, sizeof row);
+        return {row.rows, row.bytes, row.files};
     }
 
 protected:
@@ -1803,6 +2341,15 @@ public:
         ArrowArrayStream stream{};
         detail::call(tw_snapshot_arrow, raw_.get(), filter.make().get(), &stream);
         return ArrowStream(stream);
+    }
+    /// Writes the entries that pass a filter as a Parquet file, or below a directory. Code::AlreadyExists for a file
+    /// that is there. Returns when it is durable.
+    ExportReport to_parquet(const std::filesystem::path &path, const ExportOptions &options = {},
+                            const Filter &filter = {}) const {
+        tw_export_report row{};
+        detail::call(tw_snapshot_export, raw_.get(), filter.make().get(), options.make().get(),
+                     detail::path_bytes(path), &row, sizeof row);
+        return {row.rows, row.bytes, row.files};
     }
     /// The handle of the C interface, lent.
     tw_snapshot *handle() const noexcept { return raw_.get(); }
@@ -2536,10 +3083,10 @@ inline Jobs claim_from(const std::vector<const Pipeline *> &pipelines, std::size
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The warden
+// Mirrors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Stops scans and verifications from outside, as many as were given it. There is no way back.
+/// Stops scans, verifications and runs of mirrors from outside, as many as were given it. There is no way back.
 class CancelToken {
 public:
     /// One that nobody has cancelled.
@@ -2553,8 +3100,210 @@ private:
     detail::Handle<tw_cancel, tw_cancel_free> raw_;
 };
 
+/// The URLs of a mirror as they were at one moment. It never changes, and looking into it waits for nobody.
+class [[nodiscard]] UrlMap {
+public:
+    /// How many objects there are. They are counted.
+    std::uint64_t size() const {
+        std::uint64_t len = 0;
+        detail::call(tw_urls_len, raw_.get(), &len);
+        return len;
+    }
+    /// The URL of the object of a file, or nothing.
+    std::optional<std::string> url(std::string_view address) const { return find(tw_urls_url, address); }
+    /// The address of the file whose object has this URL, or nothing.
+    std::optional<std::string> path(std::string_view url) const { return find(tw_urls_path, url); }
+    /// Each address and its URL, in the order of the keys of the objects.
+    std::vector<std::pair<std::string, std::string>> all() const {
+        detail::ListHandle list;
+        detail::call(tw_urls_list, raw_.get(), list.out());
+        return detail::pairs(list);
+    }
+    /// What came, changed and went since an older map of the same mirror.
+    std::vector<UrlChange> diff(const UrlMap &older) const {
+        detail::ListHandle list;
+        detail::call(tw_urls_diff, raw_.get(), older.raw_.get(), list.out());
+        return detail::collect(detail::size(list), [&](std::size_t index) {
+            return UrlChange(detail::row(tw_list_url_change, list, index));
+        });
+    }
+    /// The handle of the C interface, lent.
+    tw_urls *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Mirror;
+    using Raw = detail::Handle<tw_urls, tw_urls_free>;
+    using Look = tw_status (*)(const tw_urls *, tw_bytes, tw_value **, tw_error **);
+    explicit UrlMap(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    std::optional<std::string> find(Look look, std::string_view what) const {
+        detail::Handle<tw_value, tw_value_free> value;
+        if (!detail::call_unless(TW_STATUS_NOT_FOUND, look, raw_.get(), detail::bytes(what), value.out())) {
+            return std::nullopt;
+        }
+        return detail::value_text(value);
+    }
+
+    Raw raw_;
+};
+
+/// Threads of the library that run a mirror after each change. Their end stops them.
+class [[nodiscard]] Following {
+public:
+    /// Ends the threads and waits for them: a run ends within a part of a file. A second time it does nothing.
+    void stop() {
+        detail::call(tw_following_free, raw_.get());
+        raw_.release();
+    }
+    /// The handle of the C interface, lent.
+    tw_following *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Mirror;
+    using Raw = detail::Handle<tw_following, tw_following_free>;
+    explicit Following(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// A root that is copied to a bucket, a container or a directory, and kept in step with it.
+class Mirror {
+    /// Only what can be told how far a run has come.
+    template <class Function>
+    using IfProgress = std::enable_if_t<std::is_invocable_v<Function &, const MirrorProgress &>, int>;
+
+public:
+    /// Whether very many deletions are meant.
+    enum class Deletes {
+        Hold,    ///< They wait for confirmation: MirrorReport::held.
+        Accept,  ///< However many there are, they are done.
+    };
+
+    /// Brings the remote copy in step with the current snapshot: uploads and copies first, then deletions, then the
+    /// CDN. Where nothing changed no request is made. What failed is in the report and stopped nothing else.
+    MirrorReport sync(Deletes deletes = Deletes::Hold) const { return report(run(deletes, nullptr)); }
+    /// As above, and can be cancelled: Code::Cancelled.
+    MirrorReport sync(Deletes deletes, const CancelToken &cancel) const {
+        return report(run(deletes, cancel.handle()));
+    }
+    /// As above, and calls `progress(const MirrorProgress &)` about ten times a second, in this thread. What it throws
+    /// cancels the run and comes out here. It must not call functions that wait for the run.
+    template <class Function, IfProgress<Function> = 0>
+    MirrorReport sync(Deletes deletes, Function &&progress) const {
+        return sync(deletes, progress, CancelToken());
+    }
+    /// As above, and can be cancelled, by an exception of `progress` too.
+    template <class Function, IfProgress<Function> = 0>
+    MirrorReport sync(Deletes deletes, Function &&progress, const CancelToken &cancel) const {
+        return report(run(deletes, cancel.handle(), progress));
+    }
+    /// What the next run would do. No request is made.
+    MirrorPlan plan() const {
+        detail::ListHandle list;
+        detail::call(tw_mirror_plan, raw_.get(), list.out());
+        const auto row = detail::row(tw_list_mirror_plan, list);
+        MirrorPlan plan(row);
+        plan.steps = detail::collect(row.steps, [&](std::size_t index) {
+            return MirrorStep(detail::row(tw_list_mirror_step, list, index));
+        });
+        plan.first_refused = errors(list, row.first_errors);
+        return plan;
+    }
+    /// Lists what is in the store, and compares it with what was acknowledged. With `repair` what is lost or different
+    /// is sent again with the next run; with `delete_unknown` what the mirror knows nothing of is deleted with it.
+    AuditReport audit(bool repair = false, bool delete_unknown = false) const {
+        detail::ListHandle list;
+        detail::call(tw_mirror_audit, raw_.get(), std::int32_t{repair}, std::int32_t{delete_unknown}, list.out());
+        const auto row = detail::row(tw_list_audit, list);
+        AuditReport report(row);
+        report.findings = detail::collect(row.findings, [&](std::size_t index) {
+            return AuditFinding(detail::row(tw_list_audit_finding, list, index));
+        });
+        return report;
+    }
+    /// The URL of the object of a file, or nothing. Never waits.
+    std::optional<std::string> url(std::string_view address) const { return find(tw_mirror_url, address); }
+    /// The address of the file whose object has this URL, or nothing. Never waits.
+    std::optional<std::string> path(std::string_view url) const { return find(tw_mirror_path, url); }
+    /// The URLs of all objects that are acknowledged now. Never waits.
+    UrlMap urls() const {
+        UrlMap::Raw urls;
+        detail::call(tw_mirror_urls, raw_.get(), urls.out());
+        return UrlMap(std::move(urls));
+    }
+    /// How it stands. No request is made.
+    MirrorStatus status() const {
+        detail::ListHandle list;
+        detail::call(tw_mirror_status, raw_.get(), list.out());
+        return MirrorStatus(detail::row(tw_list_mirror_status, list));
+    }
+    /// Follows the root: threads run the mirror after each commit, until the Following ends. Code::Busy when it is
+    /// followed already.
+    Following follow() const {
+        Following::Raw following;
+        detail::call(tw_mirror_follow, raw_.get(), following.out());
+        return Following(std::move(following));
+    }
+    /// The handle of the C interface, lent.
+    tw_mirror *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Warden;
+    using Raw = detail::Handle<tw_mirror, tw_mirror_free>;
+    using Look = tw_status (*)(const tw_mirror *, tw_bytes, tw_value **, tw_error **);
+    explicit Mirror(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    detail::ListHandle run(Deletes deletes, const tw_cancel *cancel) const {
+        const tw_mirror_hooks hooks{nullptr, nullptr, cancel};
+        detail::ListHandle list;
+        detail::call(tw_mirror_sync, raw_.get(), std::int32_t{deletes == Deletes::Accept}, &hooks, sizeof hooks,
+                     list.out());
+        return list;
+    }
+
+    template <class Function>
+    detail::ListHandle run(Deletes deletes, tw_cancel *cancel, Function &progress) const {
+        detail::Telling<Function> telling{progress, cancel, nullptr};
+        const tw_mirror_hooks hooks{&detail::tell<MirrorProgress, tw_mirror_progress, Function>, &telling, cancel};
+        detail::ListHandle list;
+        tw_error *error = nullptr;
+        const tw_status status = tw_mirror_sync(raw_.get(), std::int32_t{deletes == Deletes::Accept}, &hooks,
+                                                sizeof hooks, list.out(), &error);
+        detail::end_telling(telling.exception, status, error);
+        return list;
+    }
+
+    static std::vector<MirrorError> errors(const detail::ListHandle &list, std::uint64_t count) {
+        return detail::collect(count, [&](std::size_t index) {
+            return MirrorError(detail::row(tw_list_mirror_error, list, index));
+        });
+    }
+
+    static MirrorReport report(const detail::ListHandle &list) {
+        const auto row = detail::row(tw_list_mirror_report, list);
+        MirrorReport report(row);
+        report.first_errors = errors(list, row.first_errors);
+        return report;
+    }
+
+    std::optional<std::string> find(Look look, std::string_view what) const {
+        detail::Handle<tw_value, tw_value_free> value;
+        if (!detail::call_unless(TW_STATUS_NOT_FOUND, look, raw_.get(), detail::bytes(what), value.out())) {
+            return std::nullopt;
+        }
+        return detail::value_text(value);
+    }
+
+    Raw raw_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The warden
+// ---------------------------------------------------------------------------------------------------------------------
+
 /// An open state file, and the threads behind it. Its end closes the file when nothing else keeps it open: pipelines,
-/// jobs, batches, followers and changes do. Not to be destroyed or closed from a lambda that the library calls.
+/// mirrors, jobs, batches, followers and changes do. Not to be destroyed or closed from a lambda that the library
+/// calls.
 class Warden {
     /// Only what can be told how far a scan has come.
     template <class Function>
@@ -2808,8 +3557,51 @@ public:
     void remove_pipeline(std::string_view name) const {
         detail::call(tw_warden_remove_pipeline, raw_.get(), detail::bytes(name));
     }
-    /// The names of the pipelines, in order.
-    std::vector<std::string> pipelines() const { return detail::texts(get(tw_warden_pipelines)); }
+    /// The pipelines with their options, in order of their names.
+    std::vector<PipelineInfo> pipelines() const {
+        const detail::ListHandle list = get(tw_warden_pipelines);
+        return detail::collect(detail::size(list), [&](std::size_t index) { return pipeline_info(list, index); });
+    }
+
+    // Mirrors and numbers.
+
+    /// Opens a mirror, or makes it; without an address and a target as it was made: Code::NotFound where there is none.
+    /// Nothing is sent yet. Mirrors of the same name that were opened before are Code::Closed from then on.
+    Mirror mirror(std::string_view name, const MirrorOptions &options = {}) const {
+        Mirror::Raw mirror;
+        detail::call(tw_warden_mirror, raw_.get(), detail::bytes(name), options.make().get(), mirror.out());
+        return Mirror(std::move(mirror));
+    }
+    /// The mirrors, in order of their names.
+    std::vector<MirrorInfo> mirrors() const {
+        const detail::ListHandle list = get(tw_warden_mirrors);
+        return detail::collect(detail::size(list), [&](std::size_t index) {
+            return MirrorInfo(detail::row(tw_list_mirror, list, index));
+        });
+    }
+    /// How the mirrors stand that are open, in order of their names.
+    std::vector<MirrorStatus> mirror_status() const {
+        const detail::ListHandle list = get(tw_warden_mirror_status);
+        return detail::collect(detail::size(list), [&](std::size_t index) {
+            return MirrorStatus(detail::row(tw_list_mirror_status, list, index));
+        });
+    }
+    /// Forgets a mirror and what it knows of its objects, which stay where they are.
+    void remove_mirror(std::string_view name) const {
+        detail::call(tw_warden_remove_mirror, raw_.get(), detail::bytes(name));
+    }
+    /// The main numbers of the engine. Nothing is scanned for them.
+    Metrics metrics() const {
+        tw_metrics row{};
+        detail::call(tw_warden_metrics, raw_.get(), &row, sizeof row);
+        return Metrics(row);
+    }
+    /// All numbers, as a page for Prometheus, to be served as `text/plain; version=0.0.4`.
+    std::string prometheus() const {
+        detail::Handle<tw_value, tw_value_free> page;
+        detail::call(tw_warden_prometheus, raw_.get(), page.out());
+        return detail::value_text(page);
+    }
 
     // The file.
 
@@ -2846,28 +3638,6 @@ public:
 private:
     using Job = tw_status (*)(const tw_warden *, const tw_options *, const tw_scan_hooks *, std::size_t, tw_list **,
                               tw_error **);
-
-    /// What a progress callback is called with.
-    template <class Function>
-    struct Telling {
-        Function &function;
-        tw_cancel *cancel;
-        std::exception_ptr exception;
-    };
-
-    template <class Function>
-    static void on_progress(const tw_progress *progress, void *user_data) noexcept {
-        auto &telling = *static_cast<Telling<Function> *>(user_data);
-        if (telling.exception != nullptr) {
-            return;
-        }
-        try {
-            telling.function(Progress(*progress));
-        } catch (...) {
-            telling.exception = std::current_exception();
-            tw_cancel_cancel(telling.cancel, nullptr);
-        }
-    }
 
     template <class Data>
     static void on_event(const tw_event *event, void *user_data) noexcept {
@@ -2906,22 +3676,16 @@ private:
         return list;
     }
 
-    /// As above. What `progress` threw comes before whatever the scan itself has come to, for that is its doing.
+    /// As above, with progress.
     template <class Function>
     detail::ListHandle run(Job job, const detail::OptionsHandle &options, tw_cancel *cancel,
                            Function &progress) const {
-        Telling<Function> telling{progress, cancel, nullptr};
-        const tw_scan_hooks hooks{&Warden::on_progress<Function>, &telling, cancel};
+        detail::Telling<Function> telling{progress, cancel, nullptr};
+        const tw_scan_hooks hooks{&detail::tell<Progress, tw_progress, Function>, &telling, cancel};
         detail::ListHandle list;
         tw_error *error = nullptr;
         const tw_status status = job(raw_.get(), options.get(), &hooks, sizeof hooks, list.out(), &error);
-        if (telling.exception != nullptr) {
-            tw_error_free(error, nullptr);
-            std::rethrow_exception(telling.exception);
-        }
-        if (status != TW_STATUS_OK) {
-            detail::raise(status, error);
-        }
+        detail::end_telling(telling.exception, status, error);
         return list;
     }
 
@@ -2932,6 +3696,28 @@ private:
             detail::call(tw_list_scan_error, list.get(), report, index, &row, sizeof row);
             return ScanError(row);
         });
+    }
+
+    static PipelineInfo pipeline_info(const detail::ListHandle &list, std::size_t at) {
+        const auto row = detail::row(tw_list_pipeline, list, at);
+        PipelineInfo info(row);
+        info.roots = detail::collect(row.roots, [&](std::size_t index) {
+            tw_bytes name{};
+            detail::call(tw_list_pipeline_root, list.get(), at, index, &name);
+            return detail::text(name);
+        });
+        info.globs = detail::collect(row.globs, [&](std::size_t index) {
+            tw_bytes pattern{};
+            detail::call(tw_list_pipeline_glob, list.get(), at, index, &pattern);
+            return detail::text(pattern);
+        });
+        info.tiers = detail::collect(row.tiers, [&](std::size_t index) {
+            tw_tier tier{};
+            detail::call(tw_list_pipeline_tier, list.get(), at, index, &tier, sizeof tier);
+            return RefreshTier{detail::optional(tier.younger_than_ms >= 0, Milliseconds(tier.younger_than_ms)),
+                               Milliseconds(tier.after_ms)};
+        });
+        return info;
     }
 
     static std::vector<Report> reports(const detail::ListHandle &list) {

@@ -16,6 +16,7 @@ GROUP is one of
   kv        key-value get and durable put against bare redb
   work      pipelines: back-fill, memory, claim and complete, requests, limiter; bare redb, SQLite
   bindings  iterate, look up, export, claim and complete: Rust, C, Python; os.walk, os.scandir
+  mirror    a bucket in step: first upload, nothing changed, changes, deletions, memory; rclone, s5cmd
   live      watching: latency, set-up, sync, memory, bursts, lost events; watchman, watchfiles
   tree      builds the tree and stops
 
@@ -23,11 +24,16 @@ GROUP is one of
   --dir DIR        working folder, kept for the next run (default target/bench-data)
   --runs K         rounds (default 5)
   --threads T      threads of the floor, of scans and of jwalk (default 2)
+  --large MIB      the large file of the group `mirror`, in MiB (default 6144)
   --markdown FILE  writes the table there too, with machine and method
   --clean          removes what the harness left in the working folder, and stops";
 
 /// Below this the shape of the tree and the parts per million stop meaning anything.
 const FILES_MIN: u64 = 1_000;
+
+const LARGE_MIB: u64 = 6 << 10;
+/// The largest object that S3 takes.
+const LARGE_MIB_MAX: u64 = 5 << 20;
 
 pub(crate) enum Request {
     Help,
@@ -52,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) folder: PathBuf,
     pub(crate) runs: usize,
     pub(crate) threads: usize,
+    /// The size of the file whose upload tells what memory it takes.
+    pub(crate) large_bytes: u64,
     pub(crate) markdown: Option<PathBuf>,
 }
 
@@ -65,6 +73,7 @@ pub(crate) enum Group {
     Kv,
     Work,
     Bindings,
+    Mirror,
     Live,
     Tree,
 }
@@ -80,6 +89,7 @@ impl Group {
             "kv" => Group::Kv,
             "work" => Group::Work,
             "bindings" => Group::Bindings,
+            "mirror" => Group::Mirror,
             "live" => Group::Live,
             "tree" => Group::Tree,
             _ => return None,
@@ -102,6 +112,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Request> {
         folder: PathBuf::from("target/bench-data"),
         runs: 5,
         threads: 2,
+        large_bytes: LARGE_MIB << 20,
         markdown: None,
     };
     let mut clean = false;
@@ -113,6 +124,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Request> {
             "--files" => settings.files = number(word, words.next(), FILES_MIN, 1_000_000_000)?,
             "--runs" => settings.runs = number(word, words.next(), 1, 1_000)? as usize,
             "--threads" => settings.threads = number(word, words.next(), 1, 256)? as usize,
+            "--large" => settings.large_bytes = number(word, words.next(), 1, LARGE_MIB_MAX)? << 20,
             "--dir" => settings.folder = value(word, words.next())?.into(),
             "--markdown" => settings.markdown = Some(value(word, words.next())?.into()),
             other => {
@@ -165,8 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn the_large_file_is_given_in_mebibytes() {
+        let bytes = |line: &str| settings(line).map(|settings| settings.large_bytes);
+        assert_eq!(bytes("mirror"), Some(6 << 30));
+        assert_eq!(bytes("mirror --large 64"), Some(64 << 20));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for line in ["--files", "--files ten", "--files 5", "--runs 0", "scann", "--threads 100000"] {
+        for line in
+            ["--files", "--files ten", "--files 5", "--runs 0", "scann", "--threads 100000", "--large 0"]
+        {
             assert!(settings(line).is_none(), "{line}");
         }
     }

@@ -12,7 +12,7 @@ use crate::measure::Contender;
 use crate::row::{self, Row};
 use crate::table::Table;
 use crate::tree::Tree;
-use crate::{bindings, kv, latency, live, scan, snapshot, store, work};
+use crate::{bindings, kv, latency, live, mirror, scan, snapshot, store, work};
 
 /// What every group needs.
 pub(crate) struct Bench {
@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     pub(crate) runs: usize,
     pub(crate) threads: usize,
+    /// The file that the group `mirror` uploads to see how much memory that takes.
+    pub(crate) large_bytes: u64,
 }
 
 impl Bench {
@@ -109,7 +111,14 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let state = folder.join(STATE);
     remove_dir(&state)?;
     fs::create_dir(&state)?;
-    let bench = Bench { tree, floor, folder, runs: settings.runs, threads: settings.threads };
+    let bench = Bench {
+        tree,
+        floor,
+        folder,
+        runs: settings.runs,
+        threads: settings.threads,
+        large_bytes: settings.large_bytes,
+    };
     for _ in 0..2 {
         bench.floor.run(&bench.tree.dir, bench.threads)?;
     }
@@ -152,7 +161,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", ")).into()) }
 }
 
-const GROUPS: [(Group, &str); 8] = [
+const GROUPS: [(Group, &str); 9] = [
     (Group::Scan, "scan"),
     (Group::Store, "store"),
     (Group::Snapshot, "snapshot"),
@@ -160,6 +169,7 @@ const GROUPS: [(Group, &str); 8] = [
     (Group::Kv, "kv"),
     (Group::Work, "work"),
     (Group::Bindings, "bindings"),
+    (Group::Mirror, "mirror"),
     // Last: watchman changes the times of the tree's own directory.
     (Group::Live, "live"),
 ];
@@ -177,6 +187,7 @@ fn measure(bench: &Bench, group: Group, phases: &mut Option<Table>) -> Result<Ve
         Group::Kv => kv::run(bench),
         Group::Work => work::run(bench),
         Group::Bindings => bindings::run(bench),
+        Group::Mirror => mirror::run(bench),
         Group::Live => live::run(bench),
         Group::All | Group::Tree => Ok(Vec::new()),
     }
@@ -204,7 +215,9 @@ most 3 rounds; the engine's own scans do not yield to the load of the harness; u
 other program was done; changes, removals and bursts in private trees that are gone afterwards. Work: at most 3 rounds; jobs in
 batches, each claim and each completion one durable commit; bare redb writes the same rows in the same mode; memory above the open
 warden, the page cache of the store included. Bindings: the same state, addresses and jobs in each language, in a process that measures
-inside itself; `Rust` is the same in Rust; the border is what a call from C takes longer than one from Rust.
+inside itself; `Rust` is the same in Rust; the border is what a call from C takes longer than one from Rust. Mirror: at most 3 rounds;
+private trees, one S3 server on this machine, a bucket and 10 connections for each; from the start of a process to its exit, the scan
+included; there `floor` is a client that reads and puts every file, without signature and checksum.
 
 ";
 
@@ -225,7 +238,8 @@ pub(crate) fn clean(folder: &Path) -> Result<()> {
         let name = name.to_string_lossy();
         let is_dir = entry.file_type()?.is_dir();
         let is_tree = name.starts_with("tree-");
-        if is_dir && (is_tree || name == STATE || name == PROGRAM || name == live::FOLDER) {
+        let is_part = [STATE, PROGRAM, live::FOLDER, mirror::FOLDER].contains(&&*name);
+        if is_dir && (is_tree || is_part) {
             remove_dir(&entry.path())?;
         } else if !is_dir && is_tree && name.ends_with(".stamp") {
             fs::remove_file(entry.path())?;

@@ -8,7 +8,7 @@ use treewarden::Walker;
 
 use crate::Result;
 use crate::measure::{Record, parse_record};
-use crate::{bindings, live, ours, peers, redb_rows, sqlite_rows, work};
+use crate::{bindings, live, mirror, ours, peers, redb_rows, sqlite_rows, work};
 
 /// Random lookups of one run.
 const LOOKUPS: usize = 200_000;
@@ -33,11 +33,12 @@ pub(crate) enum Task {
     SqliteLookup,
     Work(work::Task),
     Bindings(bindings::Task),
+    Mirror(mirror::Task),
     Live(live::Task),
 }
 
 impl Task {
-    /// All but those of the groups `work`, `bindings` and `live`, which list their own.
+    /// All but those of the groups `work`, `bindings`, `mirror` and `live`, which list their own.
     const PLAIN: [Task; 16] = [
         Task::OursFirst,
         Task::OursAgainFd,
@@ -77,6 +78,7 @@ impl Task {
             Task::SqliteLookup => "sqlite-lookup",
             Task::Work(task) => task.name(),
             Task::Bindings(task) => task.name(),
+            Task::Mirror(task) => task.name(),
             Task::Live(task) => task.name(),
         }
     }
@@ -88,8 +90,9 @@ impl Task {
     fn all() -> impl Iterator<Item = Task> {
         let work = work::Task::ALL.into_iter().map(Task::Work);
         let bindings = bindings::Task::ALL.into_iter().map(Task::Bindings);
+        let mirror = mirror::Task::ALL.into_iter().map(Task::Mirror);
         let live = live::Task::ALL.into_iter().map(Task::Live);
-        Task::PLAIN.into_iter().chain(work).chain(bindings).chain(live)
+        Task::PLAIN.into_iter().chain(work).chain(bindings).chain(mirror).chain(live)
     }
 
     fn measure(self, db: &Path, dir: &Path, threads: usize, count: u64) -> Result<Record> {
@@ -112,6 +115,7 @@ impl Task {
             Task::SqliteLookup => sqlite_rows::lookup(db, LOOKUPS),
             Task::Work(task) => task.measure(db, dir, threads, count),
             Task::Bindings(task) => task.measure(db, dir, count),
+            Task::Mirror(task) => task.measure(db, dir, threads, count),
             Task::Live(task) => task.measure(db, dir, threads, count),
         }
     }

@@ -1,8 +1,8 @@
 //! The benchmark harness: Treewarden against the floor of the machine and against what a program would otherwise use.
 //!
 //! ```text
-//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|work|bindings|live|tree]
-//!     [--files N] [--dir DIR] [--runs K] [--threads T] [--markdown FILE] [--clean]
+//! cargo run --release -p treewarden-bench -- [all|scan|store|snapshot|latency|kv|work|bindings|mirror|live|tree]
+//!     [--files N] [--dir DIR] [--runs K] [--threads T] [--large MIB] [--markdown FILE] [--clean]
 //! ```
 //!
 //! # Method
@@ -38,6 +38,9 @@
 //!   program is compiled when the harness starts and linked with the library that lies beside the harness; Python is that of
 //!   `target/venv`. Where one of them was not built its rows are skipped, and a note says what is missing. `bindings/mod.rs` says it row
 //!   by row.
+//! * **Mirror.** One S3 server in a process of its own, on this machine, serves everybody, each in an empty bucket: ours, `rclone` and
+//!   `s5cmd` where they are installed, and a bare client as the floor. Each is timed from its start to its exit, what it asks for is
+//!   counted by the server, and afterwards the bucket must hold what it should. At most three rounds. `mirror/mod.rs` says it row by row.
 //!
 //! Nothing here may write outside `--dir`, and the tree is the same after a run as before, but for the ctime of its top directory, in
 //! which watchman touches a file.
@@ -56,6 +59,7 @@ mod latency;
 mod live;
 mod machine;
 mod measure;
+mod mirror;
 mod ours;
 mod paths;
 mod peers;

@@ -1,6 +1,7 @@
 //! The command line as it is typed: verbs, flags and their help. Decides nothing and touches no
 //! file.
 
+mod mirror;
 mod pipeline;
 mod work;
 
@@ -13,10 +14,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 use serde::Deserialize;
 use treewarden::{Compare, IgnoreRules, Walker};
 
+pub(crate) use self::mirror::{
+    AccessFlags, MirrorAddArgs, MirrorAuditArgs, MirrorCommand, MirrorFollowArgs, MirrorSyncArgs,
+    MirrorUrlsArgs,
+};
 pub(crate) use self::pipeline::{PipelineAddArgs, PipelineCommand, Rate};
 pub(crate) use self::work::{StateName, WorkCommand, WorkListArgs, WorkRunArgs};
 
 use crate::limits;
+use crate::metrics::Address;
 
 const EXIT_CODES: &str = "\
 Addresses are ROOT/relative/path, as `treewarden ls` prints them.
@@ -73,6 +79,8 @@ pub(crate) enum Command {
     },
     /// List what changed, oldest first
     Changes(ChangesArgs),
+    /// Write what the state knows, or what changed, as Parquet files
+    Export(ExportArgs),
     /// Print changes as they happen, until Ctrl-C
     #[command(after_help = WATCH_SIGNALS)]
     Watch(WatchArgs),
@@ -90,6 +98,9 @@ pub(crate) enum Command {
     /// See what is to be done in a pipeline, and do it
     #[command(subcommand)]
     Work(WorkCommand),
+    /// Keep a remote copy of a root in step with it, and a CDN told of it
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
     /// Compare the disk with the recorded state; changes nothing
     Verify(VerifyArgs),
     /// Make the state file as small as it can be
@@ -243,6 +254,46 @@ pub(crate) struct ChangesArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct ExportArgs {
+    /// Only what lies here
+    #[arg(value_name = "ROOT[/PREFIX]")]
+    pub(crate) prefix: Option<OsString>,
+
+    /// The file to write; with --partitioned the directory
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub(crate) to: PathBuf,
+
+    /// Only paths that match, relative to the prefix; `*` stays within a directory, `**` does not
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) glob: Option<String>,
+
+    /// Write the missing files instead
+    #[arg(long)]
+    pub(crate) missing: bool,
+
+    /// Write what changed instead
+    #[arg(long, conflicts_with_all = ["glob", "missing"])]
+    pub(crate) changes: bool,
+
+    /// Only changes after this seq [default: 0, the beginning]
+    #[arg(long, value_name = "SEQ", requires = "changes")]
+    pub(crate) since: Option<u64>,
+
+    /// One file for each root, host=HOST/root=ROOT/part-SEQ.parquet below the directory; what was exported of
+    /// these roots before is replaced
+    #[arg(long)]
+    pub(crate) partitioned: bool,
+
+    /// What to call this machine [default: the system's host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+
+    /// Replace the file when it is there and is a Parquet file
+    #[arg(long, conflicts_with = "partitioned")]
+    pub(crate) replace: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct WatchArgs {
     /// Directories; one that is not yet a root becomes one, of one inside a root only what lies in it
     /// is printed. Without any, all roots are watched
@@ -271,6 +322,11 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "FILE",
         conflicts_with_all = ["dirs", "name", "hash", "ignore", "junk", "poll", "debounce_ms"])]
     pub(crate) config: Option<PathBuf>,
+
+    /// Serve the numbers of the engine at http://ADDR/metrics, as Prometheus reads them: PORT, for this
+    /// machine only, or HOST:PORT. Port 0 takes one that is free and says which
+    #[arg(long, value_name = "ADDR", value_parser = Address::parse)]
+    pub(crate) metrics: Option<Address>,
 }
 
 #[derive(Args)]
@@ -419,6 +475,24 @@ mod tests {
                 assert_eq!(error.exit_code(), 2, "{words:?}");
                 assert!(error.to_string().contains(words[0]), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_export_is_of_entries_or_of_changes() {
+        let cases: [(&[&str], bool); 8] = [
+            (&["--to", "f"], true),
+            (&["music/a", "--to", "f", "--glob", "*.mp3", "--missing", "--replace"], true),
+            (&["--to", "d", "--partitioned", "--host", "h", "--changes", "--since", "7"], true),
+            (&[], false),
+            (&["--to", "f", "--since", "7"], false),
+            (&["--to", "f", "--changes", "--glob", "*"], false),
+            (&["--to", "f", "--changes", "--missing"], false),
+            (&["--to", "d", "--partitioned", "--replace"], false),
+        ];
+        for (words, makes_sense) in cases {
+            let line = ["treewarden", "export"].iter().chain(words);
+            assert_eq!(Cli::try_parse_from(line).is_ok(), makes_sense, "{words:?}");
         }
     }
 

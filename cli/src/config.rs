@@ -23,12 +23,15 @@ use self::table::{Document, RootTable, WatchTable};
 use self::timing::whole;
 use crate::failure::Failure;
 use crate::limits;
+use crate::metrics::Address;
 
 /// What a file says.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Absolute.
     pub(crate) db: Option<PathBuf>,
+    /// Where the numbers of the engine are served.
+    pub(crate) metrics: Option<Address>,
     /// In order of their names; at least one.
     pub(crate) roots: Vec<ConfigRoot>,
     /// What belongs to the engine and to no one root.
@@ -80,6 +83,7 @@ impl Config {
         // Wrong here is wrong, even when every root says otherwise.
         timing::resolve(&defaults, text)?;
 
+        let metrics = document.metrics.as_ref().map(|typed| address(typed, text)).transpose()?;
         let engine = engine_options(&document.watch, text)?;
         let roots = document
             .roots
@@ -90,7 +94,7 @@ impl Config {
             return Err(Refusal::anywhere("it names no root to watch")
                 .with_hint("a root is a table: `[roots.music]`, and in it `path = \"/srv/music\"`"));
         }
-        Ok(Config { db: document.db.map(|db| base.join(db)), roots, engine })
+        Ok(Config { db: document.db.map(|db| base.join(db)), metrics, roots, engine })
     }
 
     /// How all of it is watched.
@@ -108,6 +112,10 @@ impl Config {
     pub(crate) fn root(&self, name: &str) -> Option<&ConfigRoot> {
         self.roots.iter().find(|root| root.name == name)
     }
+}
+
+fn address(typed: &Spanned<String>, text: Text<'_>) -> Result<Address, Refusal> {
+    Address::parse(typed.get_ref()).map_err(|message| text.refuse(typed, format!("`metrics`: {message}")))
 }
 
 /// The settings that belong to the engine and to no one root.

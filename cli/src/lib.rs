@@ -11,6 +11,7 @@ mod changes;
 mod config;
 mod du;
 mod explain;
+mod export;
 mod failure;
 mod follow;
 mod history;
@@ -19,6 +20,8 @@ mod limits;
 mod list;
 mod live;
 mod message;
+mod metrics;
+mod mirror;
 mod output;
 mod pipeline;
 mod plan;
@@ -83,11 +86,13 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Du(args) => du::run(&state, args, &mut out),
         Command::Explain { address } => explain::run(&state, address, &mut out),
         Command::Changes(args) => changes::run(&state, args, &mut out),
+        Command::Export(args) => export::run(&state, args, &mut out),
         Command::Watch(args) => watch::run(&state, args, config, &mut out),
         Command::History { limit } => history::run(&state, *limit, &mut out),
         Command::Status => status::run(&state, &mut out),
         Command::Pipeline(command) => pipeline::run(&state, command, &mut out),
         Command::Work(command) => work::run(&state, command, &mut out),
+        Command::Mirror(command) => mirror::run(&state, command, &mut out),
         Command::Verify(args) => verify::run(&state, args, &mut out),
         Command::Compact => upkeep::compact(&state, &mut out),
         Command::Rebuild => upkeep::rebuild(&state, &mut out),

@@ -79,6 +79,14 @@ pub(crate) enum Message<'a> {
         processing: u64,
         waiting: u64,
     },
+    /// The numbers of the engine are served here.
+    Metrics {
+        url: &'a str,
+    },
+    Warning {
+        message: &'a str,
+        hint: Option<&'a str>,
+    },
     Notice {
         message: &'a str,
     },
@@ -113,6 +121,7 @@ impl<'a> Message<'a> {
             | Message::Reset { .. }
             | Message::JournalReset { .. }
             | Message::ConfigRefused { .. }
+            | Message::Warning { .. }
             // Somebody asked for it a moment ago.
             | Message::Status { .. }
             | Message::Working { .. } => true,
@@ -122,6 +131,7 @@ impl<'a> Message<'a> {
             | Message::RootBack { .. }
             | Message::Coherent { .. }
             | Message::ConfigApplied { .. }
+            | Message::Metrics { .. }
             | Message::Notice { .. } => false,
         }
     }
@@ -191,6 +201,12 @@ impl<'a> Message<'a> {
                 count(*processing),
                 count(*waiting)
             ),
+            Message::Metrics { url } => format!("serving metrics at {url}"),
+            Message::Warning { message, hint } => {
+                let mut lines = vec![format!("warning: {message}")];
+                lines.extend(hint.map(|hint| format!("hint: {hint}")));
+                return lines;
+            }
             Message::Notice { message } => (*message).to_owned(),
         }]
     }
@@ -244,6 +260,8 @@ mod tests {
             (Message::Watching { roots: 1, files: 2_000 }, "watching 1 root, 2,000 files"),
             (Message::FirstScan { root: "a", files: 1 }, "a: seen for the first time, 1 file"),
             (Message::Error { root: Some("a"), message: "no" }, "error: a: no"),
+            (Message::Warning { message: "open", hint: None }, "warning: open"),
+            (Message::Metrics { url: "http://[::1]:9/metrics" }, "serving metrics at http://[::1]:9/metrics"),
             (
                 Message::Working { pipeline: "p", done: 1_000, failed: 2, processing: 3, waiting: 4 },
                 "p: 1,000 done, 2 failed, 3 in hand, 4 waiting",
@@ -267,7 +285,8 @@ mod tests {
         let calm = Message::CoverageChanged { root: "a", coverage: "native", reason: None };
         let trouble = Message::CoverageChanged { root: "a", coverage: "polling", reason: Some("no inotify") };
         assert!(!calm.is_trouble() && trouble.is_trouble());
-        assert!(!Message::RootBack { root: "a" }.is_trouble());
+        assert!(!Message::RootBack { root: "a" }.is_trouble() && !Message::Metrics { url: "u" }.is_trouble());
+        assert!(Message::Warning { message: "m", hint: None }.is_trouble());
         assert!(Message::ConfigRefused { message: "m", hint: None }.is_trouble());
     }
 }

@@ -153,6 +153,9 @@ fn differences(old: &Config, new: &Config, is_new: impl Fn(&str) -> bool) -> Vec
     if old.db != new.db {
         sentences.push("`db` counts from the next start on".to_owned());
     }
+    if old.metrics != new.metrics {
+        sentences.push("`metrics` counts from the next start on".to_owned());
+    }
     sentences
 }
 
@@ -170,8 +173,12 @@ mod tests {
     #[test]
     fn what_differs_is_said_and_nothing_else() {
         let old = "[roots.a]\npath = \"tmp\"\n[roots.b]\npath = \"usr\"\n";
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 7] = [
             (old, &[]),
+            (
+                "metrics = \"0\"\n[roots.a]\npath = \"tmp\"\n[roots.b]\npath = \"usr\"\n",
+                &["`metrics` counts from the next start on"],
+            ),
             ("# a comment\n[roots.a]\npath = \"tmp\"\ndebounce_ms = 300\n[roots.b]\npath = \"/usr\"\n", &[]),
             ("[roots.a]\npath = \"tmp\"\n", &["root `b` is not watched any more"]),
             (

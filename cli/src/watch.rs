@@ -8,6 +8,7 @@ use crate::args::WatchArgs;
 use crate::config::with_quiet_times;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{self, Course};
+use crate::metrics::Listening;
 use crate::output::Out;
 use crate::reload::ConfigFile;
 use crate::state::StateFile;
@@ -20,11 +21,17 @@ pub(crate) fn run(
     out: &mut Out,
 ) -> Result<Outcome, Failure> {
     out.converse();
+    let in_config = config.as_ref().and_then(|file| file.config().metrics.as_ref());
+    // An address that is in use is found before anything is created.
+    let listening = args.metrics.as_ref().or(in_config).map(Listening::at).transpose()?;
     let (warden, course) = match config {
         Some(file) => by_config(state, file, out)?,
         None => by_flags(state, args, out)?,
     };
-    follow::run(warden, course, out)
+    let serving = listening.map(|listening| listening.serve(&warden, out)).transpose()?;
+    let followed = follow::run(warden, course, out);
+    drop(serving);
+    followed
 }
 
 fn by_config(state: &StateFile, file: ConfigFile, out: &Out) -> Result<(Warden, Course), Failure> {

@@ -8,14 +8,17 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, PrimitiveBuilder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder, UInt64Builder,
+    ArrayBuilder, BinaryBuilder, PrimitiveBuilder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::types::{ArrowDictionaryKeyType, Int8Type, Int32Type};
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader};
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchReader, StringArray};
+use arrow_array::{TimestampNanosecondArray, UInt32Array, UInt64Array, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
 pub use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 
+use crate::entry::Kind;
 use crate::error::Result;
 use crate::journal::Change;
 use crate::operation::Operation;
@@ -83,9 +86,9 @@ pub fn entries(snapshot: &Snapshot, filter: &Filter) -> Table {
         ("missing_since", timestamp(), true),
     ]);
     let mut walk = Some(snapshot.walk(filter));
-    let (mut paths, its) = (Paths::new(), Arc::clone(&schema));
+    let (mut paths, mut nulls, its) = (Paths::new(), Nulls::default(), Arc::clone(&schema));
     let batches = std::iter::from_fn(move || {
-        let batch = entries_batch(walk.as_mut()?, &mut paths, &its);
+        let batch = entries_batch(walk.as_mut()?, &mut paths, &mut nulls, &its);
         // An empty table is one batch of no rows for nobody: the schema says all.
         match batch {
             Ok(batch) if batch.num_rows() < BATCH_ROWS => {
@@ -98,57 +101,80 @@ pub fn entries(snapshot: &Snapshot, filter: &Filter) -> Table {
     Table { schema, batches: Box::new(batches) }
 }
 
-fn entries_batch(walk: &mut Walk, paths: &mut Paths, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let mut root = Words::<Int32Type>::new();
+fn entries_batch(
+    walk: &mut Walk,
+    paths: &mut Paths,
+    nulls: &mut Nulls,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let (mut root, mut kind) = (Words::<Int32Type>::new(), Words::<Int8Type>::new());
+    // The snapshot stays where it is: a root is the one before where its name lies in the same place.
+    let mut before: (Option<*const str>, Option<Kind>) = (None, None);
     let mut path = PathColumn::with_capacity(BATCH_ROWS);
-    let mut kind = Words::<Int8Type>::new();
-    let (mut size, mut inode) =
-        (UInt64Builder::with_capacity(BATCH_ROWS), UInt64Builder::with_capacity(BATCH_ROWS));
-    let (mut id, mut seq) =
-        (UInt64Builder::with_capacity(BATCH_ROWS), UInt64Builder::with_capacity(BATCH_ROWS));
-    let mut mode = UInt32Builder::with_capacity(BATCH_ROWS);
-    let (mut mtime, mut ctime, mut btime, mut missing) = (times(), times(), times(), times());
-    let (mut hash, mut target) = (StringBuilder::new(), StringBuilder::new());
+    let (mut size, mut inode) = (column::<u64>(), column::<u64>());
+    let (mut id, mut seq) = (column::<u64>(), column::<u64>());
+    let mut mode = column::<u32>();
+    let (mut mtime, mut ctime) = (column::<i64>(), column::<i64>());
+    let (mut btime, mut missing) = (Sparse(times()), Sparse(times()));
+    let (mut hash, mut target) = (Sparse(StringBuilder::new()), Sparse(StringBuilder::new()));
+    let mut rows = 0;
     walk.each(BATCH_ROWS, |entry| {
-        root.push(entry.root());
+        let (its_root, its_kind) = (entry.root(), entry.kind());
+        if before.0.is_some_and(|before| std::ptr::eq(before, its_root)) {
+            root.repeat();
+        } else {
+            root.push(its_root);
+            before.0 = Some(its_root);
+        }
+        if before.1 == Some(its_kind) {
+            kind.repeat();
+        } else {
+            kind.push(its_kind.name());
+            before.1 = Some(its_kind);
+        }
         path.push(paths.of(entry));
-        kind.push(entry.kind().name());
         let meta = entry.meta();
-        size.append_value(meta.size);
-        mtime.append_value(meta.mtime_ns);
-        ctime.append_value(meta.ctime_ns);
-        btime.append_option(meta.btime_ns);
-        inode.append_value(meta.inode);
-        mode.append_value(meta.mode);
-        match entry.hash() {
-            Some(digest) => hash.append_value(format!("{digest:032x}")),
-            None => hash.append_null(),
+        size.push(meta.size);
+        mtime.push(meta.mtime_ns);
+        ctime.push(meta.ctime_ns);
+        if let Some(at) = meta.btime_ns {
+            btime.at(rows).append_value(at);
         }
-        match entry.target() {
-            Some(bytes) => target.append_value(escape(bytes)),
-            None => target.append_null(),
+        inode.push(meta.inode);
+        mode.push(meta.mode);
+        if let Some(digest) = entry.hash() {
+            hash.at(rows).append_value(hex(digest, &mut [0; 32]));
         }
-        id.append_value(entry.id());
-        seq.append_value(entry.seq());
-        missing.append_option(entry.missing_since_ns());
+        if let Some(bytes) = entry.target() {
+            target.at(rows).append_value(escape(bytes));
+        }
+        id.push(entry.id());
+        seq.push(entry.seq());
+        if let Some(at) = entry.missing_since_ns() {
+            missing.at(rows).append_value(at);
+        }
+        rows += 1;
     });
-    let (path, path_bytes) = path.finish();
+    let (path, path_bytes) = path.finish(nulls);
+    let moments = |column: Vec<i64>| -> ArrayRef {
+        Arc::new(TimestampNanosecondArray::from(column).with_data_type(timestamp()))
+    };
     let columns: Vec<ArrayRef> = vec![
         root.finish(),
         path,
         path_bytes,
         kind.finish(),
-        Arc::new(size.finish()),
-        Arc::new(mtime.finish()),
-        Arc::new(ctime.finish()),
-        Arc::new(btime.finish()),
-        Arc::new(inode.finish()),
-        Arc::new(mode.finish()),
-        Arc::new(hash.finish()),
-        Arc::new(target.finish()),
-        Arc::new(id.finish()),
-        Arc::new(seq.finish()),
-        Arc::new(missing.finish()),
+        Arc::new(UInt64Array::from(size)),
+        moments(mtime),
+        moments(ctime),
+        btime.finish(rows, &timestamp(), nulls),
+        Arc::new(UInt64Array::from(inode)),
+        Arc::new(UInt32Array::from(mode)),
+        hash.finish(rows, &DataType::Utf8, nulls),
+        target.finish(rows, &DataType::Utf8, nulls),
+        Arc::new(UInt64Array::from(id)),
+        Arc::new(UInt64Array::from(seq)),
+        missing.finish(rows, &timestamp(), nulls),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
@@ -182,7 +208,8 @@ pub fn changes(changes: impl IntoIterator<Item = Result<Change>, IntoIter: Send 
             from.push_option(change.from.as_deref());
             id.append_value(change.id);
         }
-        let ((path, path_bytes), (from, from_bytes)) = (path.finish(), from.finish());
+        let mut nulls = Nulls::default();
+        let ((path, path_bytes), (from, from_bytes)) = (path.finish(&mut nulls), from.finish(&mut nulls));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(seq.finish()),
             root.finish(),
@@ -242,7 +269,7 @@ pub fn jobs<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Table {
             token.append_value(row.token);
             expires.append_value(row.expires_ns);
         }
-        let (path, path_bytes) = path.finish();
+        let (path, path_bytes) = path.finish(&mut Nulls::default());
         let columns: Vec<ArrayRef> = vec![
             path,
             path_bytes,
@@ -273,7 +300,7 @@ pub fn items(items: Vec<WorkItem>) -> Table {
             state.push(item.state.name());
         }
         let dead: arrow_array::BooleanArray = rows.iter().map(|item| Some(item.dead)).collect();
-        let (path, path_bytes) = path.finish();
+        let (path, path_bytes) = path.finish(&mut Nulls::default());
         RecordBatch::try_new(Arc::clone(&its), vec![path, path_bytes, state.finish(), Arc::new(dead)])
     })
 }
@@ -370,11 +397,81 @@ fn times() -> TimestampNanosecondBuilder {
     PrimitiveBuilder::new().with_data_type(timestamp())
 }
 
+/// A column without nulls, with room for a batch.
+fn column<T>() -> Vec<T> {
+    Vec::with_capacity(BATCH_ROWS)
+}
+
+/// The 32 hex digits of a hash.
+fn hex(digest: u128, digits: &mut [u8; 32]) -> &str {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
+/// Columns of nulls alone, which the batches of a table share.
+#[derive(Default)]
+struct Nulls(Vec<ArrayRef>);
+
+impl Nulls {
+    fn column(&mut self, kind: &DataType, rows: usize) -> ArrayRef {
+        if let Some(known) = self.0.iter().find(|known| known.data_type() == kind && known.len() >= rows) {
+            return known.slice(0, rows);
+        }
+        let column = new_null_array(kind, rows);
+        self.0.push(Arc::clone(&column));
+        column
+    }
+}
+
+/// A column that is built only where it has values: a null costs nothing before a value follows it.
+struct Sparse<B>(B);
+
+impl<B: Gaps> Sparse<B> {
+    /// Where the value of row `row` is appended. Rows come in ascending order.
+    #[inline]
+    fn at(&mut self, row: usize) -> &mut B {
+        let gap = row.saturating_sub(self.0.len());
+        // Even a gap of no rows would make the builder keep book of nulls.
+        if gap > 0 {
+            self.0.gap(gap);
+        }
+        &mut self.0
+    }
+
+    fn finish(mut self, rows: usize, kind: &DataType, nulls: &mut Nulls) -> ArrayRef {
+        if self.0.is_empty() {
+            return nulls.column(kind, rows);
+        }
+        ArrayBuilder::finish(self.at(rows))
+    }
+}
+
+/// A builder that can append several nulls at once.
+trait Gaps: ArrayBuilder {
+    fn gap(&mut self, rows: usize);
+}
+
+impl Gaps for TimestampNanosecondBuilder {
+    fn gap(&mut self, rows: usize) {
+        self.append_nulls(rows);
+    }
+}
+
+impl Gaps for StringBuilder {
+    fn gap(&mut self, rows: usize) {
+        self.append_nulls(rows);
+    }
+}
+
 /// A column of few words, each stored once.
 struct Words<K: ArrowDictionaryKeyType> {
     words: Vec<String>,
-    keys: PrimitiveBuilder<K>,
-    last: usize,
+    /// Which word, in how many rows one after the other.
+    runs: Vec<(usize, usize)>,
+    keys: std::marker::PhantomData<K>,
 }
 
 impl<K: ArrowDictionaryKeyType> Words<K>
@@ -382,64 +479,194 @@ where
     K::Native: TryFrom<usize>,
 {
     fn new() -> Self {
-        Self { words: Vec::new(), keys: PrimitiveBuilder::new(), last: 0 }
+        Self { words: Vec::new(), runs: Vec::new(), keys: std::marker::PhantomData }
     }
 
     fn push(&mut self, word: &str) {
         // Mostly the same one as before.
-        if self.words.get(self.last).is_none_or(|last| last != word) {
-            let known = self.words.iter().position(|known| known == word);
-            self.last = known.unwrap_or_else(|| {
-                self.words.push(word.to_owned());
-                self.words.len() - 1
-            });
+        if let Some((last, rows)) = self.runs.last_mut()
+            && self.words.get(*last).is_some_and(|last| last == word)
+        {
+            *rows += 1;
+            return;
         }
-        self.keys.append_option(K::Native::try_from(self.last).ok());
+        let known = self.words.iter().position(|known| known == word);
+        let at = known.unwrap_or_else(|| {
+            self.words.push(word.to_owned());
+            self.words.len() - 1
+        });
+        self.runs.push((at, 1));
     }
 
-    fn finish(mut self) -> ArrayRef {
-        let words: arrow_array::StringArray = self.words.iter().map(Some).collect();
-        let keys = self.keys.finish();
-        Arc::new(arrow_array::DictionaryArray::<K>::new(keys, Arc::new(words)))
+    /// The word of the row before once more; there must be one.
+    #[inline]
+    fn repeat(&mut self) {
+        if let Some((_, rows)) = self.runs.last_mut() {
+            *rows += 1;
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        let rows = self.runs.iter().map(|(_, rows)| rows).sum();
+        let mut keys = PrimitiveBuilder::<K>::with_capacity(rows);
+        for (word, rows) in self.runs {
+            match K::Native::try_from(word) {
+                Ok(key) => keys.append_value_n(key, rows),
+                Err(_) => keys.append_nulls(rows),
+            }
+        }
+        let words: StringArray = self.words.iter().map(Some).collect();
+        Arc::new(arrow_array::DictionaryArray::<K>::new(keys.finish(), Arc::new(words)))
     }
 }
 
 /// A path for people, and the exact one where that is another.
 #[derive(Default)]
-struct PathColumn {
-    shown: StringBuilder,
-    exact: BinaryBuilder,
-}
+struct PathColumn(BinaryBuilder);
 
 impl PathColumn {
     fn with_capacity(rows: usize) -> Self {
-        Self { shown: StringBuilder::with_capacity(rows, rows * 48), exact: BinaryBuilder::new() }
+        Self(BinaryBuilder::with_capacity(rows, rows * 48))
     }
 
+    #[inline]
     fn push(&mut self, path: &[u8]) {
-        match std::str::from_utf8(path) {
-            Ok(path) => {
-                self.shown.append_value(path);
-                self.exact.append_null();
-            }
-            Err(_) => {
-                self.shown.append_value(escape(path));
-                self.exact.append_value(path);
-            }
-        }
+        self.0.append_value(path);
     }
 
     fn push_option(&mut self, path: Option<&[u8]>) {
-        match path {
-            Some(path) => self.push(path),
+        self.0.append_option(path);
+    }
+
+    fn finish(mut self, nulls: &mut Nulls) -> (ArrayRef, ArrayRef) {
+        let paths = self.0.finish();
+        // All of them are looked at together: nearly always there is nothing to escape.
+        match StringArray::try_from_binary(paths.clone()) {
+            Ok(shown) => (Arc::new(shown), nulls.column(&DataType::Binary, paths.len())),
+            Err(_) => escaped(&paths),
+        }
+    }
+}
+
+/// As [`PathColumn::finish`] gives it where not all paths are UTF-8.
+fn escaped(paths: &BinaryArray) -> (ArrayRef, ArrayRef) {
+    let mut shown = StringBuilder::with_capacity(paths.len(), paths.value_data().len());
+    let mut exact = BinaryBuilder::new();
+    for path in paths {
+        match path.map(|path| (path, std::str::from_utf8(path))) {
+            Some((_, Ok(path))) => {
+                shown.append_value(path);
+                exact.append_null();
+            }
+            Some((path, Err(_))) => {
+                shown.append_value(escape(path));
+                exact.append_value(path);
+            }
             None => {
-                self.shown.append_null();
-                self.exact.append_null();
+                shown.append_null();
+                exact.append_null();
             }
         }
     }
+    (Arc::new(shown.finish()), Arc::new(exact.finish()))
+}
 
-    fn finish(mut self) -> (ArrayRef, ArrayRef) {
-        (Arc::new(self.shown.finish()), Arc::new(self.exact.finish()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::cast::AsArray;
+
+    #[test]
+    fn a_sparse_column_has_its_values_where_they_belong() {
+        let tables: [&[Option<&str>]; 7] = [
+            &[],
+            &[None, None, None],
+            &[Some("a"), Some("b")],
+            &[None, None, None, Some("a")],
+            &[Some("a"), None, None],
+            &[None, Some(""), None, None, Some("b"), Some("c"), None],
+            &[Some(""), None, Some("")],
+        ];
+        // The longest comes first once, so that a column of nulls is a part of another.
+        let mut nulls = Nulls::default();
+        for table in tables.iter().rev().chain(&tables) {
+            let mut column = Sparse(StringBuilder::new());
+            let mut moments = Sparse(times());
+            for (row, value) in table.iter().enumerate() {
+                if let Some(value) = value {
+                    column.at(row).append_value(value);
+                    moments.at(row).append_value(row as i64);
+                }
+            }
+            let column = column.finish(table.len(), &DataType::Utf8, &mut nulls);
+            assert_eq!(column.as_string::<i32>().iter().collect::<Vec<_>>(), *table);
+            assert_eq!(column.null_count(), table.iter().filter(|value| value.is_none()).count());
+            let moments = moments.finish(table.len(), &timestamp(), &mut nulls);
+            assert_eq!(moments.data_type(), &timestamp());
+            let found: Vec<Option<i64>> =
+                moments.as_primitive::<arrow_array::types::TimestampNanosecondType>().iter().collect();
+            let at = |(row, value): (usize, &Option<&str>)| value.map(|_| row as i64);
+            assert_eq!(found, table.iter().enumerate().map(at).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn columns_of_nulls_are_shared_and_as_long_as_asked_for() {
+        let mut nulls = Nulls::default();
+        for rows in [5, 3, 5, 0, 9] {
+            for kind in [DataType::Utf8, DataType::Binary, timestamp()] {
+                let column = nulls.column(&kind, rows);
+                assert_eq!((column.len(), column.null_count()), (rows, rows));
+                assert_eq!(column.data_type(), &kind);
+            }
+        }
+        assert_eq!(nulls.0.len(), 6, "one of 5 rows and one of 9 for each type");
+    }
+
+    #[test]
+    fn paths_are_shown_and_exact_where_they_are_not_utf8() {
+        // Together the two halves of a letter would be one.
+        let tables: [&[Option<&[u8]>]; 5] = [
+            &[],
+            &[Some(b"r/a\\b\n"), None, Some("r/für".as_bytes())],
+            &[Some(b"r/a"), Some(b"r/b"), Some(b"r/\xff\n")],
+            &[Some(b"r/\xc3"), Some(b"\xbc/r"), None],
+            &[None, Some(b"\xff"), Some(b"r/a\n")],
+        ];
+        for table in tables {
+            let mut column = PathColumn::default();
+            table.iter().for_each(|path| column.push_option(*path));
+            let (shown, exact) = column.finish(&mut Nulls::default());
+            let text = |path: &[u8]| match std::str::from_utf8(path) {
+                Ok(path) => path.to_owned(),
+                Err(_) => escape(path),
+            };
+            let found: Vec<_> = shown.as_string::<i32>().iter().map(|path| path.map(str::to_owned)).collect();
+            assert_eq!(found, table.iter().map(|path| path.map(text)).collect::<Vec<_>>());
+            let odd = |path: &Option<&'static [u8]>| path.filter(|path| std::str::from_utf8(path).is_err());
+            let found: Vec<_> = exact.as_binary::<i32>().iter().collect();
+            assert_eq!(found, table.iter().map(odd).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn words_are_stored_once_in_whatever_order_they_come() {
+        let mut words = Words::<Int8Type>::new();
+        let rows = ["a", "a", "b", "a", "c", "c", "b"];
+        rows.iter().for_each(|word| words.push(word));
+        words.repeat();
+        let column = words.finish();
+        let column = column.as_dictionary::<Int8Type>();
+        assert_eq!(column.values().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(column.keys().values(), &[0, 0, 1, 0, 2, 2, 1, 1]);
+        assert_eq!(column.null_count(), 0);
+        assert_eq!(Words::<Int8Type>::new().finish().len(), 0);
+    }
+
+    #[test]
+    fn a_hash_has_32_digits() {
+        for digest in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0011_2233_4455_6677] {
+            assert_eq!(hex(digest, &mut [0; 32]), format!("{digest:032x}"));
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::path::escape;
 use crate::root_record::RootRecord;
 use crate::signal::Signal;
 use crate::snapshot::{Cell, DirEdit, RootView, Shared, Snapshot, Tree};
-use crate::store::{Counters, Loaded, Segments, Store, WorkWrite};
+use crate::store::{Counters, Loaded, Owner, Segments, Store, WorkWrite};
 use crate::testing;
 
 use group::{Group, Refused};
@@ -85,7 +85,7 @@ pub(crate) enum Task {
     RemoveRoot(u32),
     Scan(Box<ScanBatch>),
     State(Vec<StateOp>),
-    /// What pipelines keep. It is no change of the state of any file, so it has no seq.
+    /// What pipelines and mirrors keep. It is no change of the state of any file, so it has no seq.
     Work(WorkTask),
     /// Applies the retention of tombstones, journal and history. Answers how many entries were
     /// forgotten.
@@ -94,14 +94,15 @@ pub(crate) enum Task {
     Panic,
 }
 
-/// A change of what pipelines keep.
+/// A change of what pipelines and mirrors keep.
 pub(crate) enum WorkTask {
-    /// Answers the pipeline's id: without one it is new.
-    PutPipeline {
+    /// Answers the id of the pipeline or mirror: without one it is new.
+    Put {
+        owner: Owner,
         id: Option<u32>,
         row: Vec<u8>,
     },
-    DeletePipeline(u32),
+    Delete(Owner, u32),
     Write(Vec<WorkWrite>),
     /// A line of the history.
     Note(Box<Operation>),

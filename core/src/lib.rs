@@ -49,10 +49,17 @@ mod commit;
 mod entry;
 mod error;
 mod events;
+#[cfg(feature = "parquet")]
+pub mod export;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod hash;
 mod ignore;
 mod journal;
 mod live;
+mod metrics;
+#[cfg(feature = "mirror")]
+pub mod mirror;
 mod operation;
 mod options;
 mod path;
@@ -80,6 +87,7 @@ pub use events::{Coverage, Event, Interrupter, Subscription};
 pub use ignore::IgnoreRules;
 pub use journal::{Change, ChangeKind, Token};
 pub use live::{LiveStatus, RootLive, RootWatch, Schedule, WatchBackend, WatchMode, WatchOptions};
+pub use metrics::{LastOperation, Metrics, PipelineMetrics, RootMetrics};
 pub use operation::{Counts, Operation, OperationKind, OperationStatus};
 pub use options::{
     ContentHash, Durability, Options, Publish, RootOptions, ScanMode, ScanOptions, VerifyOptions, Walker,

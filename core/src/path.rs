@@ -93,6 +93,12 @@ pub(crate) fn split_root(address: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// True for what is no address because a component is empty: `music//a`, and `music//` without its last slash. For
+/// lookups that skip empty components on their way.
+pub(crate) fn has_empty_component(address: &[u8]) -> bool {
+    address.split(|&b| b == b'/').any(<[u8]>::is_empty)
+}
+
 /// Checks an address for a call that acts on it: a root's name, then components that are neither
 /// empty nor `.` nor `..`. One trailing slash is forgiven.
 pub(crate) fn parse(address: &[u8]) -> Result<(&[u8], &[u8])> {
@@ -172,6 +178,23 @@ mod tests {
         assert_eq!(parse(b"a").ok(), Some((&b"a"[..], &b""[..])));
         assert_eq!(parse(b"a/b/c/").ok(), Some((&b"a"[..], &b"b/c"[..])));
         assert_eq!(parse(b"a/\n\xff").ok(), Some((&b"a"[..], &b"\n\xff"[..])));
+    }
+
+    #[test]
+    fn empty_components_are_found() {
+        for (address, has_one) in [
+            (&b"a"[..], false),
+            (b"a/b", false),
+            (b"a/./b", false),
+            (b"", true),
+            (b"/", true),
+            (b"/a", true),
+            (b"a/", true),
+            (b"a//", true),
+            (b"a//b", true),
+        ] {
+            assert_eq!(has_empty_component(address), has_one, "{address:?}");
+        }
     }
 
     #[test]

@@ -203,6 +203,11 @@ impl ChangesObject {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The commit up to which they go.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
     fn cursor(&self) -> Outcome<&Cursor> {
         let none = || Failure::invalid("these changes are no delivery: only `tw_follow_next` gives those");
         self.cursor.as_ref().ok_or_else(none)

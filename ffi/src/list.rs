@@ -1,10 +1,14 @@
 //! A list: the rows of an answer that was read as a whole. It never changes, so views into it live as long as it does.
 
 mod explain;
+mod mirror;
+mod mirror_run;
+mod pipeline;
 mod report;
 mod root;
 mod work;
 
+use treewarden_core::mirror::{AuditReport, MirrorPlan, MirrorReport, MirrorStatus, UrlChange};
 use treewarden_core::{Operation, RebuildReport, Report, VerifyReport, WorkExplanation, WorkItem};
 
 use crate::args::{Out, tw_bytes};
@@ -13,6 +17,8 @@ use crate::error::{TW_STATUS_NOT_FOUND, tw_error, tw_status};
 use crate::handle::{self, Object, Opaque};
 
 pub(crate) use explain::Explained;
+pub(crate) use mirror::MirrorRow;
+pub(crate) use pipeline::PipelineRow;
 pub(crate) use root::{RootRow, TW_COVERAGE_MIXED, TW_COVERAGE_NATIVE, coverage_number};
 
 /// Rows of one type. The function that makes a list says which; `tw_list_len` says how many, and the function named
@@ -32,8 +38,15 @@ pub(crate) enum List {
     Explanation(Box<Explained>),
     Verify(Box<VerifyReport>),
     Rebuild(RebuildReport),
+    Pipelines(Vec<PipelineRow>),
     WorkItems(Vec<WorkItem>),
     WorkExplanation(Box<WorkExplanation>),
+    Mirrors(Vec<MirrorRow>),
+    MirrorStatus(Vec<MirrorStatus>),
+    MirrorReport(Box<MirrorReport>),
+    MirrorPlan(Box<MirrorPlan>),
+    Audit(Box<AuditReport>),
+    UrlChanges(Vec<UrlChange>),
 }
 
 /// A row of `tw_pair`.
@@ -56,8 +69,18 @@ impl List {
             Self::Operations(rows) => rows.len(),
             Self::Pairs(rows) => rows.len(),
             Self::Texts(rows) => rows.len(),
+            Self::Pipelines(rows) => rows.len(),
             Self::WorkItems(rows) => rows.len(),
-            Self::Explanation(_) | Self::Verify(_) | Self::Rebuild(_) | Self::WorkExplanation(_) => 1,
+            Self::Mirrors(rows) => rows.len(),
+            Self::MirrorStatus(rows) => rows.len(),
+            Self::UrlChanges(rows) => rows.len(),
+            Self::Explanation(_)
+            | Self::Verify(_)
+            | Self::Rebuild(_)
+            | Self::WorkExplanation(_)
+            | Self::MirrorReport(_)
+            | Self::MirrorPlan(_)
+            | Self::Audit(_) => 1,
         }
     }
 
@@ -72,8 +95,15 @@ impl List {
             Self::Explanation(_) => "an explanation",
             Self::Verify(_) => "a report of a verification",
             Self::Rebuild(_) => "a report of a rebuild",
+            Self::Pipelines(_) => "pipelines",
             Self::WorkItems(_) => "items of a pipeline",
             Self::WorkExplanation(_) => "an explanation of an item",
+            Self::Mirrors(_) => "mirrors",
+            Self::MirrorStatus(_) => "how mirrors stand",
+            Self::MirrorReport(_) => "a report of a run",
+            Self::MirrorPlan(_) => "a plan",
+            Self::Audit(_) => "a report of an audit",
+            Self::UrlChanges(_) => "changes of URLs",
         }
     }
 
@@ -186,7 +216,7 @@ pub unsafe extern "C" fn tw_list_pair(
 }
 
 /// Gives a text, as a view: a name or a path, UTF-8 or bytes as the function says that made the list. Of an explanation
-/// it is one of the reasons, a sentence in UTF-8. Any thread.
+/// it is one of the reasons, a sentence in UTF-8; of pipelines and mirrors it is the name of one. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_list_text(
     list: *const tw_list,
@@ -199,6 +229,8 @@ pub unsafe extern "C" fn tw_list_text(
         give(list, (row, size_of::<tw_bytes>()), error, |list| match list {
             List::Texts(rows) => at(rows.get(index), index, "texts").map(|text| tw_bytes::of(text)),
             List::Explanation(told) => at(told.reason(index), index, "reasons"),
+            List::Pipelines(rows) => at(rows.get(index), index, "pipelines").map(PipelineRow::name),
+            List::Mirrors(rows) => at(rows.get(index), index, "mirrors").map(MirrorRow::name),
             other => Err(other.holds_no("texts")),
         })
     }

@@ -8,7 +8,7 @@ use crate::error::{TW_STATUS_NOT_FOUND, tw_error, tw_status};
 use crate::handle::{self, Object, Opaque};
 use crate::jobs::{JobsObject, tw_jobs};
 use crate::limiter::{LimiterObject, tw_limiter};
-use crate::list::{List, tw_list};
+use crate::list::{List, PipelineRow, tw_list};
 use crate::options::{OptionsObject, pipeline_options, tw_options};
 use crate::warden::{WardenObject, tw_warden};
 
@@ -207,7 +207,8 @@ pub unsafe extern "C" fn tw_warden_remove_pipeline(
     }
 }
 
-/// Lists the names of the pipelines in order: rows for `tw_list_text`. `*list` is the caller's. Any thread.
+/// Lists the pipelines in order of their names, with the options that each was given last: rows for `tw_list_pipeline`.
+/// `tw_list_text` gives the names alone. `*list` is the caller's. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_warden_pipelines(
     warden: *const tw_warden,
@@ -220,8 +221,8 @@ pub unsafe extern "C" fn tw_warden_pipelines(
             let out = Out::new(list, "list")?;
             handle::with::<WardenObject, _>(warden, |object| {
                 let pipelines = object.warden.pipelines()?;
-                let names = pipelines.into_iter().map(|info| info.name.into_bytes()).collect();
-                out.write(handle::put(List::Texts(names))?);
+                let rows = pipelines.into_iter().map(PipelineRow::new).collect();
+                out.write(handle::put(List::Pipelines(rows))?);
                 Ok(())
             })
         })

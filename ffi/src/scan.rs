@@ -13,8 +13,8 @@ use crate::list::{List, tw_list};
 use crate::options::{OptionsObject, scan_options, tw_options, verify_options};
 use crate::warden::{WardenObject, tw_warden};
 
-/// Stops scans and verifications from outside, as many as were given it. Made by `tw_cancel_new`, freed by
-/// `tw_cancel_free`.
+/// Stops scans, verifications and runs of mirrors from outside, as many as were given it. Made by `tw_cancel_new`,
+/// freed by `tw_cancel_free`.
 pub struct tw_cancel(Opaque);
 
 impl Object for CancelToken {
@@ -96,23 +96,27 @@ pub struct tw_scan_hooks {
     pub cancel: *const tw_cancel,
 }
 
-/// Reads the hooks of the caller, whose header may know more or fewer of them.
+/// Reads the hooks of the caller, whose header may know more or fewer of them. `read` has none; all fields of its type
+/// are pointers that may be NULL.
 ///
 /// # Safety
 ///
 /// `hooks` points to `bytes` bytes, or is NULL.
-unsafe fn read_hooks(hooks: *const tw_scan_hooks, bytes: usize) -> Outcome<tw_scan_hooks> {
-    let mut read =
-        tw_scan_hooks { progress: None, user_data: std::ptr::null_mut(), cancel: std::ptr::null() };
+pub(crate) unsafe fn read_hooks<T: Copy>(
+    hooks: *const T,
+    bytes: usize,
+    mut read: T,
+    name: &str,
+) -> Outcome<T> {
     if hooks.is_null() {
         return Ok(read);
     }
     // Whole fields only: each is a pointer.
     let is_size = bytes != 0 && bytes.is_multiple_of(size_of::<*const c_void>());
     if !hooks.is_aligned() || !is_size || isize::try_from(bytes).is_err() {
-        return Err(Failure::invalid(format!("`hooks` is not a `tw_scan_hooks` of {bytes} bytes")));
+        return Err(Failure::invalid(format!("`hooks` is not a `{name}` of {bytes} bytes")));
     }
-    let known = bytes.min(size_of::<tw_scan_hooks>());
+    let known = bytes.min(size_of::<T>());
     // SAFETY: so many bytes are there, as the caller says and as the type has; pointers that are NULL are what `read`
     // begins with, and those that are set are the caller's. Behind the known ones there are `bytes - known` more.
     let unknown = unsafe {
@@ -134,8 +138,9 @@ unsafe fn read_hooks(hooks: *const tw_scan_hooks, bytes: usize) -> Outcome<tw_sc
 ///
 /// As [`read_hooks`]; what they hold is good until the scan has ended.
 unsafe fn context(hooks: *const tw_scan_hooks, bytes: usize) -> Outcome<ScanContext> {
+    let none = tw_scan_hooks { progress: None, user_data: std::ptr::null_mut(), cancel: std::ptr::null() };
     // SAFETY: as promised.
-    let hooks = unsafe { read_hooks(hooks, bytes)? };
+    let hooks = unsafe { read_hooks(hooks, bytes, none, "tw_scan_hooks")? };
     let cancel = handle::with_optional::<CancelToken, _>(hooks.cancel, |token| Ok(token.cloned()))?;
     let context = ScanContext::new().cancel(cancel.unwrap_or_default());
     let Some(progress) = hooks.progress else { return Ok(context) };
@@ -210,7 +215,7 @@ pub unsafe extern "C" fn tw_warden_verify(
     }
 }
 
-/// Makes something to stop scans with. Free it with `tw_cancel_free`. Any thread.
+/// Makes something to stop scans and runs of mirrors with. Free it with `tw_cancel_free`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_cancel_new(cancel: *mut *mut tw_cancel, error: *mut *mut tw_error) -> tw_status {
     // SAFETY: the caller's pointers are as the header says.
@@ -223,8 +228,9 @@ pub unsafe extern "C" fn tw_cancel_new(cancel: *mut *mut tw_cancel, error: *mut 
     }
 }
 
-/// Asks all scans that were given this to stop, at the next directory or block of a file, and those that are given it
-/// later to stop at once. There is no way back. Never waits. Any thread, but not from a signal handler.
+/// Asks all scans and runs of mirrors that were given this to stop, at the next directory, file or block of a file, and
+/// those that are given it later to stop at once. There is no way back. Never waits. Any thread, but not from a signal
+/// handler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_cancel_cancel(cancel: *mut tw_cancel, error: *mut *mut tw_error) -> tw_status {
     // SAFETY: the caller's pointers are as the header says.
@@ -238,7 +244,7 @@ pub unsafe extern "C" fn tw_cancel_cancel(cancel: *mut tw_cancel, error: *mut *m
     }
 }
 
-/// Frees it; scans that were given it go on. NULL is allowed. Any thread.
+/// Frees it; what was given it goes on. NULL is allowed. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_cancel_free(cancel: *mut tw_cancel, error: *mut *mut tw_error) -> tw_status {
     // SAFETY: the caller's pointers are as the header says.

@@ -76,8 +76,8 @@ pub unsafe extern "C" fn tw_warden_close(warden: *mut tw_warden, error: *mut *mu
 }
 
 /// Frees the handle. NULL is allowed. The state file is closed as `tw_warden_close` does it when nothing is left that
-/// keeps it open: pipelines, jobs, batches, followers and calls under way do. What may go wrong at the end is not told:
-/// call `tw_warden_close` first to know. May block. Any thread, but not from a callback of the library.
+/// keeps it open: pipelines, mirrors, jobs, batches, followers and calls under way do. What may go wrong at the end is
+/// not told: call `tw_warden_close` first to know. May block. Any thread, but not from a callback of the library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_warden_free(warden: *mut tw_warden, error: *mut *mut tw_error) -> tw_status {
     // SAFETY: the caller's pointers are as the header says.

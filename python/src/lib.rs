@@ -5,7 +5,7 @@
 //! * What can block or is long runs detached from the interpreter, and a wait lets signal handlers run.
 //! * Nothing relies on the interpreter's lock: classes are frozen, and what changes in them is behind a lock that is
 //!   never held while Python code runs.
-//! * Python functions are called on Python's threads only.
+//! * Python functions are called on Python's threads only, but for one that is a mirror's CDN.
 //! * A handle that was made before a `fork` answers `ForkedError`, one that was closed `ClosedError`.
 
 // pyo3 hands arguments over by value, and a Python signature has as many of them as it has keywords.
@@ -19,12 +19,16 @@ mod convert;
 mod entry;
 mod errors;
 mod event_types;
+mod export;
+mod fleet;
 mod follow;
 mod handle;
 mod history;
 mod html;
 mod limiter;
 mod live;
+mod metrics;
+mod mirror;
 mod program;
 mod scan;
 mod sequence;
@@ -78,5 +82,17 @@ fn _treewarden(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<limiter::RateLimit>()?;
     module.add_class::<limiter::RateLimiter>()?;
     module.add_class::<limiter::Permit>()?;
+    module.add_class::<mirror::Mirror>()?;
+    module.add_class::<mirror::Following>()?;
+    module.add_class::<mirror::UrlMap>()?;
+    module.add_class::<mirror::Cloudflare>()?;
+    module.add_class::<fleet::Fleet>()?;
+    module.add_class::<fleet::SharedLimiter>()?;
+    module.add_class::<fleet::SharedPermit>()?;
+    module.add_class::<fleet::Lease>()?;
+    module.add_class::<fleet::Leader>()?;
+    module.add_class::<fleet::Publisher>()?;
+    module.add_class::<fleet::Consumer>()?;
+    module.add_class::<fleet::StreamItem>()?;
     Ok(())
 }

@@ -9,9 +9,10 @@ use treewarden::{Filter, Paths, Walk};
 
 use crate::arrow;
 use crate::change::ChangeList;
-use crate::convert::{self, Address, KINDS, TimeNs};
+use crate::convert::{self, Address, FsPath, KINDS, TimeNs};
 use crate::entry::Entry;
 use crate::errors::{self, OrRaise};
+use crate::export;
 use crate::html;
 use crate::types;
 
@@ -193,6 +194,37 @@ impl Snapshot {
         // A wish that the interface allows to be passed over.
         let _ = requested_schema;
         arrow::capsule(py, treewarden::arrow::entries(&self.0, &Filter::new()))
+    }
+
+    /// Writes the files and symlinks to Parquet files, as ``Warden.export`` does for the snapshot of that moment.
+    ///
+    /// Args:
+    ///     path: The file, whose directory must exist; a directory when partitioned.
+    ///     prefix: Only what lies at or below this address.
+    ///     glob: Only paths, relative to the prefix, that match.
+    ///     missing: Tombstones instead of what is there.
+    ///     host: The name of this machine. A partitioned export needs it.
+    ///     partitioned: One file for each root.
+    ///     replace: Replaces a Parquet file that is there.
+    #[pyo3(
+        signature = (
+            path, prefix=Address::everything(), *, glob=None, missing=false, host=None, partitioned=false, replace=false
+        ),
+        text_signature = "($self, path, prefix='', *, glob=None, missing=False, host=None, partitioned=False, replace=False)"
+    )]
+    fn to_parquet(
+        &self,
+        py: Python<'_>,
+        path: FsPath,
+        prefix: Address,
+        glob: Option<&str>,
+        missing: bool,
+        host: Option<String>,
+        partitioned: bool,
+        replace: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let filter = export::filter(prefix, glob, missing).or_raise(py)?;
+        export::entries(py, self.0.clone(), filter, export::options(host, partitioned, replace), path)
     }
 
     fn __repr__(&self) -> String {

@@ -17,7 +17,7 @@ use crate::history::History;
 use crate::scan::{self, CancelToken};
 use crate::snapshot::Snapshot;
 use crate::state::{Batch, Space};
-use crate::{errors, follow, live, types, work};
+use crate::{errors, export, follow, live, metrics, mirror, types, work};
 
 pub(crate) use opening::{open, rebuild};
 
@@ -27,7 +27,7 @@ pub(crate) use opening::{open, rebuild};
 /// A context manager: it closes the file at the end.
 #[pyclass(frozen, module = "treewarden")]
 pub(crate) struct Warden {
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 impl Warden {
@@ -530,5 +530,67 @@ impl Warden {
     #[pyo3(signature = (name))]
     fn remove_pipeline(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         work::remove_pipeline(py, &self.handle, name)
+    }
+
+    #[doc = include_str!("mirror/open.txt")]
+    #[pyo3(signature = (name, address=None, target=None, *, cdn=None, **options))]
+    fn mirror(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        address: Option<Address>,
+        target: Option<&Bound<'_, PyAny>>,
+        cdn: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        mirror::open(py, &self.handle, name, address, target, cdn, options)?.into_py_any(py)
+    }
+
+    /// Returns the mirrors by name.
+    #[pyo3(signature = ())]
+    fn mirrors(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        mirror::mirrors(py, &self.handle)
+    }
+
+    /// Says how the mirrors stand that are open, by name. No request is made.
+    #[pyo3(signature = ())]
+    fn mirror_status(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        mirror::mirror_status(py, &self.handle)
+    }
+
+    /// Forgets a mirror and what it knows of its objects, which stay where they are.
+    #[pyo3(signature = (name))]
+    fn remove_mirror(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        mirror::remove_mirror(py, &self.handle, name)
+    }
+
+    /// Returns the numbers of the whole engine at this moment. Nothing is scanned or counted for them.
+    #[pyo3(signature = ())]
+    fn metrics(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        metrics::metrics(py, &self.handle)
+    }
+
+    #[doc = include_str!("export.txt")]
+    #[pyo3(
+        signature = (
+            path, prefix=Address::everything(), *, since=None, glob=None, missing=false, host=None, partitioned=false,
+            replace=false
+        ),
+        text_signature = "($self, path, prefix='', *, since=None, glob=None, missing=False, host=None, partitioned=False, replace=False)"
+    )]
+    fn export(
+        &self,
+        py: Python<'_>,
+        path: FsPath,
+        prefix: Address,
+        since: Option<Since>,
+        glob: Option<&str>,
+        missing: bool,
+        host: Option<String>,
+        partitioned: bool,
+        replace: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let options = export::options(host, partitioned, replace);
+        export::export(py, &self.handle, path, prefix, since, glob, missing, options)
     }
 }

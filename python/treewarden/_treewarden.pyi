@@ -30,8 +30,10 @@ from typing import ClassVar, TypeVar, final, overload
 from typing_extensions import Self, Unpack
 
 from ._errors import Error
+from ._mirror import MirrorOptions, Purge
 from ._options import PipelineOptions
 from ._types import (
+    AuditReport,
     ChangeKind,
     CompactReport,
     Compare,
@@ -39,8 +41,15 @@ from ._types import (
     Durability,
     Event,
     Explanation,
+    ExportReport,
     Kind,
     LimiterStatus,
+    Metrics,
+    MirrorInfo,
+    MirrorPlan,
+    MirrorProgress,
+    MirrorReport,
+    MirrorStatus,
     Operation,
     Path,
     PipelineInfo,
@@ -53,6 +62,7 @@ from ._types import (
     RootInfo,
     Status,
     Totals,
+    UrlChange,
     VerifyReport,
     Walker,
     WatchBackend,
@@ -71,24 +81,36 @@ __all__ = [
     "ChangeList",
     "Changes",
     "Clock",
+    "Cloudflare",
+    "Consumer",
     "Cursor",
     "Delivery",
     "Entries",
     "Entry",
     "Events",
+    "Fleet",
     "Follow",
+    "Following",
     "History",
     "ItemList",
     "Job",
     "JobAttrs",
     "JobList",
+    "Leader",
+    "Lease",
+    "Mirror",
     "Permit",
     "Pipeline",
+    "Publisher",
     "RateLimit",
     "RateLimiter",
     "RootWatch",
+    "SharedLimiter",
+    "SharedPermit",
     "Snapshot",
     "Space",
+    "StreamItem",
+    "UrlMap",
     "Warden",
     "__version__",
     "escape",
@@ -567,6 +589,104 @@ class Warden:
     def remove_pipeline(self, name: str) -> None:
         """Removes a pipeline with all that it knows of its items. Leases in force are lost."""
 
+    def mirror(
+        self,
+        name: str,
+        address: Path | None = None,
+        target: Path | None = None,
+        *,
+        cdn: Cloudflare | Purge | None = None,
+        **options: Unpack[MirrorOptions],
+    ) -> Mirror:
+        """Opens the mirror of that name: a root, or part of one, in step with a remote copy. Nothing is sent yet.
+
+        With an address and a target it comes into being, or takes the options up where it had others. Without both it
+        is opened as it was made. Credentials and the CDN are not stored: they are given each time. A mirror that was
+        opened before under this name goes on under the new object, and the old one answers ``ClosedError``.
+
+        Args:
+            name: Its name.
+            address: What it copies: ``ROOT`` or ``ROOT/path``.
+            target: Where to: ``s3://BUCKET[/PREFIX]``, ``gs://BUCKET[/PREFIX]``, ``az://ACCOUNT/CONTAINER[/PREFIX]``,
+                ``file:///DIR``, ``local+https://HOST/BASE`` for files that are served from where they lie, or a directory as a
+                ``Path``.
+            cdn: What is told of replaced and deleted objects: a ``Cloudflare``, or a function of a list of up to 30 addresses,
+                which is called on a thread of the engine. What it raises makes it be called again, and ``PutOff(seconds)``
+                says when; ``Permanent`` gives the addresses up.
+            endpoint: Sends requests here instead of to the store's own address.
+            region: Of an S3 bucket (default ``us-east-1``).
+            virtual_hosted: The name of an S3 bucket is part of the host name.
+            public_url: What the addresses of the objects begin with; without it there is no URL map.
+            opaque_etags: The entity tags of an S3 bucket are no MD5 sums, as with KMS encryption.
+            access_key, secret_key, session_token: Keys of S3 and what is compatible with it.
+            anonymous: Requests without a signature.
+            instance: The credentials of the machine itself, from the metadata service of its cloud.
+            azure_key, azure_sas: The key of an Azure storage account, or a shared access signature.
+            service_account, gcs_token: The key of a service account of Google Cloud, as JSON text, or a bearer token.
+            prefix: What every key begins with, before a slash, where the target does not say it.
+            glob: Copies only files whose path below the address matches one of these.
+            cache_control: ``Cache-Control`` of every object.
+            content_types: Content types by extension, beyond the usual ones.
+            uploads: How many files are sent at a time (default 10, 1 to 1,000).
+            part_bytes: Files up to this size are sent in one piece, larger ones in such parts (default 8 MiB, 5 MiB to 5 GiB).
+            memory_bytes: Bytes of files that are held in memory at a time (default 64 MiB).
+            bandwidth: Bytes a second that are sent at most (default: no limit).
+            attempts: How often a request is tried in one run (default 5).
+            backoff, backoff_max: The wait before the second try, which doubles, and its bound, in seconds (default 0.2 and 20).
+            delete_max: Holds the deletions of a run when there are more (default 10,000). 0 holds every one.
+            delete_share_percent: Holds them when they are more than this share of all objects, and at least 100 (default 50).
+            settle: For how long a file must be still before it is sent, in seconds (default 1).
+            purge_new: Purges the addresses of new objects, too.
+
+        Raises:
+            InvalidArgumentError: Something makes no sense, or the mirror copies something else or to another place.
+            NotFoundError: There is no such root, or no such mirror.
+            UnavailableError: The root cannot be trusted.
+        """
+
+    def mirrors(self) -> list[MirrorInfo]:
+        """Returns the mirrors by name."""
+
+    def mirror_status(self) -> list[MirrorStatus]:
+        """Says how the mirrors stand that are open, by name. No request is made."""
+
+    def remove_mirror(self, name: str) -> None:
+        """Forgets a mirror and what it knows of its objects, which stay where they are."""
+
+    def metrics(self) -> Metrics:
+        """Returns the numbers of the whole engine at this moment. Nothing is scanned or counted for them."""
+
+    def export(
+        self,
+        path: Path,
+        prefix: Path = "",
+        *,
+        since: int | str | None = None,
+        glob: str | None = None,
+        missing: bool = False,
+        host: str | None = None,
+        partitioned: bool = False,
+        replace: bool = False,
+    ) -> ExportReport:
+        """Writes what the state knows, or what changed, to Parquet files. It takes its name whole or not at all. Ctrl-C
+        ends the wait, and the export goes on by itself.
+
+        Args:
+            path: The file, whose directory must exist; a directory when partitioned.
+            prefix: Only what lies at or below this address.
+            since: Writes the changes of files and symlinks after this seq, or token, instead of what is there.
+            glob: Only paths, relative to the prefix, that match.
+            missing: Tombstones instead of what is there.
+            host: The name of this machine. A partitioned export needs it.
+            partitioned: One file for each root, ``host=HOST/root=ROOT/…``.
+            replace: Replaces a Parquet file that is there.
+
+        Raises:
+            AlreadyExistsError: The file is there.
+            ResetError: The journal does not reach back to ``since``.
+            InvalidArgumentError, NotFoundError, StorageFullError, PermissionDeniedError, ReadOnlyError, IoError.
+        """
+
 @final
 class Entry:
     """What was observed for one path. Immutable, comparable, hashable; it can be pickled."""
@@ -790,6 +910,19 @@ class Snapshot:
 
     def diff(self, older: Snapshot) -> ChangeList:
         """Lists what leads from ``older`` to this snapshot, in path order. Costs what differs."""
+
+    def to_parquet(
+        self,
+        path: Path,
+        prefix: Path = "",
+        *,
+        glob: str | None = None,
+        missing: bool = False,
+        host: str | None = None,
+        partitioned: bool = False,
+        replace: bool = False,
+    ) -> ExportReport:
+        """Writes the files and symlinks to Parquet files, as ``Warden.export`` does for the snapshot of that moment."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def _repr_html_(self) -> str: ...
@@ -1545,3 +1678,462 @@ class Permit:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+@final
+class Mirror:
+    """A root, or part of one, in step with a remote copy.
+
+    Made by ``Warden.mirror``. What the storage has acknowledged is kept in the state file: where nothing changed, a run
+    makes no request, and after a crash it goes on where it stopped. All methods may be called from any thread; runs of
+    one mirror take turns.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def sync(
+        self,
+        *,
+        progress: Callable[[MirrorProgress], object] | None = None,
+        accept_deletes: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> MirrorReport:
+        """Brings the remote copy in step with the current snapshot: uploads and copies first, then deletions, then purges.
+
+        A file that fails is in the report, and the run goes on. Very many deletions at once wait for
+        ``accept_deletes``, and all of them while the root is held. Ctrl-C cancels it; what was acknowledged stays so.
+
+        Args:
+            progress: Called about ten times a second, on this thread. An exception cancels the run and is raised here.
+            accept_deletes: Deletes however many objects there are to delete.
+            cancel: Stops the run: ``CancelledError``.
+
+        Raises:
+            UnavailableError: The root cannot be trusted.
+            PermissionDeniedError: The credentials are wrong, have expired, or do not allow it.
+            NotFoundError: The root, the bucket or the account is not there.
+        """
+
+    def plan(self) -> MirrorPlan:
+        """Tells what the next run would do, with exact counts and bytes. No request is made; a run under way is waited
+        for."""
+
+    def audit(self, *, repair: bool = False, delete_unknown: bool = False) -> AuditReport:
+        """Lists the storage and compares it with what it has acknowledged.
+
+        Args:
+            repair: What is lost or different is sent again with the next run.
+            delete_unknown: Objects below the prefix that this mirror knows nothing of are deleted with the next run, as
+                far as its limits for deletions allow.
+
+        Raises:
+            UnsupportedError: The storage cannot be listed.
+            PermissionDeniedError, NotFoundError, IoError: The storage does not answer as it should.
+        """
+
+    @property
+    def urls(self) -> UrlMap:
+        """The addresses of its objects as they are now."""
+
+    def status(self) -> MirrorStatus:
+        """Says how it stands. No request is made."""
+
+    def follow(self) -> Following:
+        """Follows the root: threads of the engine run it after each commit, and purge meanwhile. Failures are told by
+        ``status`` and tried again with growing waits.
+
+        It ends with ``stop`` of what is returned, when that is forgotten, with the warden, and with the program: keep
+        it, or ``with mirror.follow():``.
+
+        Raises:
+            BusyError: It follows already.
+        """
+
+@final
+class Following:
+    """A mirror that follows its root. Made by ``Mirror.follow``.
+
+    A context manager: it stops at the end. It stops when it is forgotten, too, and when the program ends.
+    """
+
+    def stop(self) -> None:
+        """Stops, and waits until what is under way has ended: within a part of a file. Stopping twice does nothing. Not
+        to be called from the function of a CDN."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class UrlMap:
+    """The addresses of a mirror at one moment: a mapping from files, ``ROOT/path``, to URLs.
+
+    Only objects that the storage has acknowledged are in it. It is immutable, and outlives the warden. Empty where the
+    target has no public URL.
+    """
+
+    def url(self, path: Path) -> str | None:
+        """Returns the URL of the object of a file; None while there is no acknowledged object."""
+
+    def path(self, url: str) -> str | None:
+        """Returns the file, ``ROOT/path``, whose object has this URL, or None."""
+
+    def path_bytes(self, url: str) -> bytes | None:
+        """Returns the file whose object has this URL, exact, or None."""
+
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+    def __contains__(self, path: Path, /) -> bool: ...
+    def __getitem__(self, path: Path, /) -> str: ...
+    @overload
+    def get(self, path: Path, default: None = None) -> str | None: ...
+    @overload
+    def get(self, path: Path, default: _T) -> str | _T:
+        """Returns the URL of the object of a file, or ``default``."""
+
+    def __iter__(self) -> Iterator[str]: ...
+    def keys(self) -> list[str]:
+        """Returns the files, in the order of the keys of their objects."""
+
+    def values(self) -> list[str]:
+        """Returns the URLs, in the same order."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """Returns each file with its URL, in the same order."""
+
+    def diff(self, older: UrlMap) -> list[UrlChange]:
+        """Lists what came, changed and went since an older map of the same mirror. Costs what differs."""
+
+@final
+class Cloudflare:
+    """Cloudflare as the CDN of a mirror. Nothing shows the token, and nothing stores it.
+
+    Args:
+        zone_id: The id that the overview of the zone shows, not the name of the domain.
+        api_token: An API token that may purge the cache of this zone.
+        endpoint: Where the API is, for a gateway in front of it.
+        batch_max: Addresses of one request at most: 1 to 500. What every plan takes is 30.
+        timeout: How long one request may take, in seconds.
+        rate: How many requests go out: a ``RateLimit`` or a tuple of requests and seconds (default 10 a second).
+    """
+
+    def __new__(
+        cls,
+        zone_id: str,
+        api_token: str,
+        *,
+        endpoint: str | None = None,
+        batch_max: int = 30,
+        timeout: float = 30.0,
+        rate: RateLimit | tuple[int, float] | None = None,
+    ) -> Self: ...
+    @property
+    def zone_id(self) -> str:
+        """The id of the zone."""
+
+@final
+class Fleet:
+    """What several machines share through one Redis, version 7 or later.
+
+    It fails closed: without Redis there is no permit, no leader and no change, and errors are ``UnavailableError``.
+    Connections that break are made anew. It does not survive a ``fork``: connect after it.
+
+    Args:
+        url: ``redis://[user:password@]host[:port][/database]`` or ``unix:///path/to/socket``. User and password are
+            never shown.
+        prefix: What all keys begin with. Fleets with different prefixes know nothing of each other.
+        connect_timeout: How long making a connection may take, in seconds.
+        command_timeout: How long an answer may take, in seconds.
+        later: Connects when it is needed first, for programs that may start before Redis does.
+
+    Raises:
+        UnavailableError: Redis cannot be reached or does not serve.
+        PermissionDeniedError: It refuses the user.
+        UnsupportedError: ``rediss://``, a Redis before 7, one of a cluster, one that evicts keys.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        prefix: str = "treewarden",
+        connect_timeout: float = 2.0,
+        command_timeout: float = 2.0,
+        later: bool = False,
+    ) -> Self: ...
+    def ping(self) -> None:
+        """Asks Redis for a sign of life."""
+
+    def limiter(self, name: str, rate: RateLimit | tuple[int, float], *, hold_max: float = 60.0) -> SharedLimiter:
+        """Returns the limiter of that name: at most ``rate`` over all machines that ask for it. Does not ask Redis yet.
+
+        After a restart of Redis, when its data was lost, and on a new one, nothing is granted for a window and
+        ``hold_max``.
+
+        Args:
+            name: Its name.
+            rate: How fast. The floor is not used.
+            hold_max: The longest time between the grant of a permit and the end of its request, in seconds. All
+                machines must give the same.
+        """
+
+    def lease(self, name: str, ttl: float) -> Lease:
+        """Returns the lease of that name, of which there is one holder at most. Does not ask Redis yet.
+
+        Args:
+            name: Its name.
+            ttl: After how many seconds a leader loses it that does not renew it: 0.1 s to a day. All machines must give
+                the same.
+        """
+
+    def publisher(
+        self,
+        stream: str,
+        warden: Warden,
+        root: str | None = None,
+        *,
+        entries_max: int | None = None,
+        leader: Leader | None = None,
+    ) -> Publisher:
+        """Returns what appends the journal of a warden to a stream. Its place is the cursor ``fleet.STREAM`` of the
+        warden. Does not ask Redis yet.
+
+        Args:
+            stream: The name of the stream.
+            warden: Whose journal.
+            root: Of this root alone.
+            entries_max: How many entries the stream keeps at least (default 100,000).
+            leader: Publishes with its token, so that the stream refuses those who led before.
+        """
+
+    def consumer(self, stream: str, group: str, name: str, *, takeover_after: float = 300.0) -> Consumer:
+        """Returns a reader of a stream. The consumers of one group divide the changes among themselves; every group gets
+        all of them. Does not ask Redis yet.
+
+        Args:
+            stream: The name of the stream.
+            group: The name of the group.
+            name: Tells the consumers of a group apart, over all machines.
+            takeover_after: After how many seconds what lies unacknowledged with another consumer is taken over. Longer
+                than the longest work.
+        """
+
+@final
+class SharedLimiter:
+    """Grants at most so many requests in any rolling window, over all machines that ask for the same name.
+
+    Made by ``Fleet.limiter``. Any number of threads may use it at once, in no particular order. Without Redis nothing is
+    granted.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def rate(self) -> RateLimit:
+        """The rate that was asked for."""
+
+    def acquire(self, timeout: float | None = None) -> SharedPermit | None:
+        """Waits until a request may be sent, and returns the permit for it.
+
+        None at the timeout and after ``interrupt``; ``waiting`` says why. Redis is waited for as well.
+
+        Raises:
+            InvalidArgumentError: Other machines use the name with another rate or ``hold_max``.
+        """
+
+    def try_acquire(self) -> SharedPermit | None:
+        """Grants a request if it may be sent now. Asks once. ``UnavailableError`` when Redis cannot be reached."""
+
+    @property
+    def waiting(self) -> str | None:
+        """Why the last call did not get a permit, or why calls wait now, for people; None when the last was granted."""
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """Takes in that a server has refused a request because there were too many: HTTP 429. No machine is granted
+        anything for so many seconds (default one window, at most seven days)."""
+
+    def enforce(self) -> None:
+        """Makes this rate count for all machines from now on. Those that use another get ``InvalidArgumentError``."""
+
+    def interrupt(self) -> None:
+        """Makes every call of this process that waits return without a permit."""
+
+@final
+class SharedPermit:
+    """The right to send one request. Hold it until the answer has come, or until it is certain that none will, and not
+    for longer than ``hold_max`` of the limiter.
+
+    A context manager: it is done at the end. So it is when it is dropped. Ending it twice does nothing.
+    """
+
+    @property
+    def left(self) -> float:
+        """How many seconds the request may still go on; 0.0 when it has ended, or was held for too long."""
+
+    def done(self) -> None:
+        """Says that the answer has come. The request counts for one more window from now."""
+
+    def unused(self) -> None:
+        """Says that nothing was sent and nothing will be: it does not count any more."""
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """Says that the answer was a refusal because there were too many requests. The permit ends."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Lease:
+    """The right to be the leader, of which there is one over all machines. Made by ``Fleet.lease``."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def acquire(self, timeout: float | None = None, *, keep: bool = False) -> Leader | None:
+        """Waits until the lease is free and takes it.
+
+        None at the timeout and after ``interrupt``. Redis is waited for as well.
+
+        Args:
+            timeout: How long to wait, in seconds; 0 asks once, None, the default, waits without end.
+            keep: Renews it from then on, by a thread of its own. Whether that works is to be seen by
+                ``Leader.is_valid``.
+
+        Raises:
+            InvalidArgumentError: The present leader uses another ``ttl``.
+            UnavailableError: Redis cannot be reached at the end of the timeout.
+        """
+
+    def interrupt(self) -> None:
+        """Makes every call of this process that waits return None."""
+
+@final
+class Leader:
+    """Whoever has a lease. Made by ``Lease.acquire``.
+
+    A context manager: it gives the lease back at the end. So it does when it is dropped.
+    """
+
+    @property
+    def token(self) -> int:
+        """The fencing token: higher than that of every leader before."""
+
+    @property
+    def is_valid(self) -> bool:
+        """True while no other can be the leader, by the clocks of this machine, with a tenth of the time as reserve."""
+
+    def renew(self) -> None:
+        """Renews the lease: it is valid for its whole time again.
+
+        Raises:
+            LeaseLostError: It has run out, or was given back; it stays lost.
+            UnavailableError: Redis cannot be reached; ``is_valid`` says how things stand.
+        """
+
+    def release(self) -> None:
+        """Gives the lease back, so that another can have it at once. Giving it back twice does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Publisher:
+    """Appends the changes of a warden to a stream, for the consumers of other machines. Made by ``Fleet.publisher``.
+
+    Only one publisher of a warden and a stream may run at a time.
+    """
+
+    def publish_once(self, max_changes: int = 1000) -> int:
+        """Appends what is new, and returns how many entries were appended; 0 means that there is nothing new. What was
+        appended by a call that failed is not appended again.
+
+        Raises:
+            LeaseLostError: Another has published with a higher token.
+            UnavailableError: Redis cannot be reached.
+            ConflictError: Another publisher moves the same cursor.
+        """
+
+    def run(self) -> None:
+        """Appends what is new, waits for more, and goes on until ``stop``, or Ctrl-C. Waits over a Redis that cannot be
+        reached.
+
+        Raises:
+            LeaseLostError: Another has published with a higher token.
+            ClosedError: The warden was closed.
+        """
+
+    def stop(self) -> None:
+        """Ends ``run``, from another thread."""
+
+@final
+class Consumer:
+    """Reads a stream as one of a group. Made by ``Fleet.consumer``. Any thread may use it."""
+
+    def next(self, max_items: int = 100, timeout: float | None = None) -> list[StreamItem]:
+        """Reads changes: first those that others have abandoned, else what nobody of the group has been given yet, and
+        waits for one if need be. Empty at the timeout and after ``interrupt``.
+
+        What is not acknowledged comes again, to this consumer or another.
+
+        Args:
+            max_items: How many at most, up to 1,000.
+            timeout: How long to wait, in seconds; 0 does not wait, None, the default, waits without end.
+
+        Raises:
+            ResetError: Changes were cut off before the group was done with them: look at the whole, then
+                ``accept_reset``.
+            UnavailableError: Redis cannot be reached at the end of the timeout.
+        """
+
+    def ack(self, items: Iterable[StreamItem]) -> int:
+        """Acknowledges: the group is done with these. Returns how many that were. What cannot be acknowledged comes
+        again."""
+
+    def accept_reset(self) -> bool:
+        """Goes on after a ``ResetError``, for the whole group. True when there was one."""
+
+    def interrupt(self) -> None:
+        """Makes every call that waits return nothing."""
+
+@final
+class StreamItem:
+    """One change, as it came over a stream. Immutable."""
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the entry in the stream."""
+
+    @property
+    def database(self) -> str:
+        """The database that it comes from, as 32 hexadecimal digits."""
+
+    @property
+    def seq(self) -> int:
+        """The commit."""
+
+    @property
+    def part(self) -> int:
+        """Which of the changes of that commit, from 1; 0 for a reset."""
+
+    @property
+    def change(self) -> Change | None:
+        """The change. None is a reset: what comes now does not continue what came before, so whoever keeps a copy looks
+        at the whole."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union, overload
 
@@ -20,17 +20,31 @@ if TYPE_CHECKING:
     from ._treewarden import Entry
 
 __all__ = [
+    "AuditFinding",
+    "AuditReport",
     "CompactReport",
     "Counts",
     "Difference",
     "DiskView",
     "Event",
     "Explanation",
+    "ExportReport",
     "Held",
+    "LastOperation",
     "LimiterStatus",
     "LiveStatus",
+    "Metrics",
+    "MirrorCounters",
+    "MirrorError",
+    "MirrorInfo",
+    "MirrorPlan",
+    "MirrorProgress",
+    "MirrorReport",
+    "MirrorStatus",
+    "MirrorStep",
     "Operation",
     "PipelineInfo",
+    "PipelineMetrics",
     "PipelineStatus",
     "Progress",
     "RebuildReport",
@@ -38,10 +52,12 @@ __all__ = [
     "RequestReport",
     "RootInfo",
     "RootLive",
+    "RootMetrics",
     "ScanError",
     "Status",
     "Timings",
     "Totals",
+    "UrlChange",
     "VerifyReport",
     "WorkExplanation",
     "WorkItem",
@@ -90,6 +106,9 @@ WorkState = Union[
     Literal["processing"],
     Literal["indexed"],
 ]
+MirrorStepKind = Union[Literal["upload"], Literal["copy"], Literal["delete"]]
+AuditKind = Union[Literal["lost"], Literal["different"], Literal["unknown"], Literal["unsure"]]
+UrlChangeKind = Union[Literal["added"], Literal["modified"], Literal["removed"]]
 Priority = Union[Literal["critical"], Literal["high"], Literal["medium"], Literal["low"], Literal["very_low"]]
 
 ContentHash = Union[Literal["off"], Literal["changed"]]
@@ -140,7 +159,7 @@ def _table(record: object) -> str:
     rows = []
     for field in dataclasses.fields(record):  # type: ignore[arg-type]
         value = getattr(record, field.name)
-        if value is None:
+        if value is None or not field.repr:
             continue
         rows.append(f'<tr><th style="text-align:left">{html.escape(field.name)}</th><td>{_cell(value)}</td></tr>')
     return f"<table><caption>{html.escape(type(record).__name__)}</caption><tbody>{''.join(rows)}</tbody></table>"
@@ -791,6 +810,417 @@ class LimiterStatus(_Record):
     def paused_until(self) -> Optional[datetime]:
         """Until when nobody is granted anything because of throttling."""
         return _time(self.paused_until_ns)
+
+
+@dataclass(frozen=True)
+class MirrorInfo(_Record):
+    """A mirror as it is stored."""
+
+    name: str
+    """Its name."""
+    address_bytes: bytes
+    """The address that it copies, exact."""
+    place: str
+    """Where to, for people."""
+    target: Optional[str]
+    """Where to, as ``Warden.mirror`` takes it, without a prefix; None for a storage that a program brings along."""
+    endpoint: Optional[str]
+    """Where requests are sent to, if that is not the store's own address."""
+    region: Optional[str]
+    """Of an S3 bucket, where it was said."""
+    public_url: Optional[str]
+    """What the addresses of its objects begin with."""
+
+    @property
+    def address(self) -> str:
+        """The address that it copies."""
+        return os.fsdecode(self.address_bytes)
+
+
+@dataclass(frozen=True)
+class MirrorError(_Record):
+    """A file that could not be copied, or an object that could not be deleted. No exception."""
+
+    path_bytes: bytes
+    """The address of the file, exact."""
+    key: Optional[str]
+    """The key of its object, where it has one."""
+    message: str
+    """What happened."""
+    permanent: bool
+    """It will never work as it is: the name or size is not allowed."""
+
+    @property
+    def path(self) -> str:
+        """The address of the file."""
+        return os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class MirrorReport(_Record):
+    """What one run has done."""
+
+    seq: int
+    """The seq of the snapshot that the remote copy was brought in step with."""
+    uploaded: int
+    """Files that were sent and acknowledged."""
+    uploaded_bytes: int
+    """Their bytes."""
+    copied: int
+    """Objects that were copied to another key within the storage."""
+    deleted: int
+    """Objects that were deleted."""
+    changed: int
+    """Files that changed while they were read, or since the last scan: they come with the next run."""
+    unsettled: int
+    """Files that have not been still for long enough: they come with the next run."""
+    failed: int
+    """Files and objects that failed, without ``refused``."""
+    refused: int
+    """Files that the storage can hold under no name: see ``errors``."""
+    held: int
+    """Deletions that wait for ``accept_deletes``: too many at once."""
+    purged: int
+    """Addresses that a CDN has forgotten."""
+    purges_waiting: int
+    """Addresses that a CDN is still to forget."""
+    retries: int
+    """Requests that were repeated."""
+    errors: tuple[MirrorError, ...]
+    """The first 100 failures."""
+    elapsed_ms: int
+    """How long it took."""
+    is_complete: bool
+    """Nothing is left: the remote copy equals the snapshot, but for names that it cannot hold."""
+
+    @property
+    def elapsed(self) -> float:
+        """How long it took, in seconds."""
+        return _seconds(self.elapsed_ms)
+
+
+@dataclass(frozen=True)
+class MirrorStep(_Record):
+    """What a run would do with one object. What does not belong to its kind is None."""
+
+    kind: MirrorStepKind
+    """``upload`` (path, size), ``copy`` (from_key) or ``delete``."""
+    key: str
+    """The key of the object."""
+    path_bytes: Optional[bytes] = None
+    """The address of the file that is sent, exact."""
+    size: Optional[int] = None
+    """Its size in bytes."""
+    from_key: Optional[str] = None
+    """The key that is copied."""
+
+    @property
+    def path(self) -> Optional[str]:
+        """The address of the file that is sent."""
+        return None if self.path_bytes is None else os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class MirrorPlan(_Record):
+    """What the next run would do."""
+
+    seq: int
+    """The seq of the snapshot that it was made from."""
+    steps: tuple[MirrorStep, ...]
+    """Each step in the order of a run: uploads, copies, deletions."""
+    uploads: int
+    """Files to send."""
+    upload_bytes: int
+    """Their bytes."""
+    copies: int
+    """Objects to copy."""
+    deletes: int
+    """Objects to delete."""
+    held: bool
+    """So many deletions would wait for ``accept_deletes``."""
+    unsettled: int
+    """Files that have not been still for long enough."""
+    refused: tuple[MirrorError, ...]
+    """Files that the storage can hold under no name, the first 100."""
+    refused_total: int
+    """How many of them."""
+
+
+@dataclass(frozen=True)
+class MirrorProgress(_Record):
+    """How far a run has come."""
+
+    done: int
+    """Files, copies and deletions that are over, well or not."""
+    total: int
+    """All of them."""
+    bytes: int
+    """Bytes handed to the network so far. What is sent again counts again."""
+    bytes_total: int
+    """Bytes of all files of the run."""
+    bytes_per_s: float
+    """Since the run began."""
+    eta_ms: Optional[int]
+    """Time that is still expected."""
+
+    @property
+    def eta(self) -> Optional[float]:
+        """Seconds that are still expected."""
+        return _seconds(self.eta_ms)
+
+
+@dataclass(frozen=True)
+class MirrorCounters(_Record):
+    """Numbers of a mirror that only rise, since it was opened."""
+
+    runs: int
+    """Runs that ended."""
+    runs_failed: int
+    """Runs that were given up."""
+    uploaded: int
+    """Files sent and acknowledged."""
+    uploaded_bytes: int
+    """Their bytes."""
+    copied: int
+    """Objects copied."""
+    deleted: int
+    """Objects deleted."""
+    failed: int
+    """Files and objects that failed in a run."""
+    retries: int
+    """Requests repeated."""
+    purged: int
+    """Addresses that a CDN has forgotten."""
+    purge_failures: int
+    """Calls to the CDN that failed."""
+
+
+@dataclass(frozen=True)
+class MirrorStatus(_Record):
+    """How a mirror stands."""
+
+    name: str
+    """Its name."""
+    address_bytes: bytes
+    """The address that it copies, exact."""
+    place: str
+    """Where to, without any secret."""
+    prefix: str
+    """What every key begins with."""
+    running: bool
+    """A run is under way."""
+    following: bool
+    """It follows by itself."""
+    objects: int
+    """Objects that are acknowledged."""
+    object_bytes: int
+    """Their bytes."""
+    unsure: int
+    """Objects of which it is not known what is there; the next run puts or deletes them."""
+    pending: Optional[int]
+    """Paths that are to be looked at again; None before the first run since the mirror was opened."""
+    oldest_pending_ns: Optional[int]
+    """When the oldest of them came, exact."""
+    held: int
+    """Deletions that wait for ``accept_deletes`` since the last run."""
+    purges_waiting: int
+    """Addresses that a CDN is still to forget."""
+    oldest_purge_ns: Optional[int]
+    """When the oldest of them was queued, exact."""
+    last_seq: Optional[int]
+    """The seq of the last run that ended."""
+    last_run_ns: Optional[int]
+    """When it ended, exact."""
+    last_error: Optional[str]
+    """Why the last run was given up, if it was."""
+    counters: MirrorCounters
+    """Numbers that only rise."""
+
+    @property
+    def address(self) -> str:
+        """The address that it copies."""
+        return os.fsdecode(self.address_bytes)
+
+    @property
+    def oldest_pending(self) -> Optional[datetime]:
+        """When the oldest path came that is to be looked at again."""
+        return _time(self.oldest_pending_ns)
+
+    @property
+    def oldest_purge(self) -> Optional[datetime]:
+        """When the oldest address was queued that a CDN is still to forget."""
+        return _time(self.oldest_purge_ns)
+
+    @property
+    def last_run(self) -> Optional[datetime]:
+        """When the last run ended."""
+        return _time(self.last_run_ns)
+
+
+@dataclass(frozen=True)
+class AuditFinding(_Record):
+    """One difference between a storage and what it has acknowledged."""
+
+    key: str
+    """The key of the object."""
+    kind: AuditKind
+    """``lost``: it is not there. ``different``: it has another size or entity tag. ``unknown``: the mirror did not put
+    it there. ``unsure``: something was begun with it and not acknowledged."""
+
+
+@dataclass(frozen=True)
+class AuditReport(_Record):
+    """What an audit found."""
+
+    listed: int
+    """Objects that were listed."""
+    matched: int
+    """Objects that are as they were acknowledged."""
+    lost: int
+    """Acknowledged objects that are not there."""
+    different: int
+    """Objects of another size or entity tag."""
+    unknown: int
+    """Objects that this mirror did not put there."""
+    unsure: int
+    """Objects that were begun and not acknowledged."""
+    findings: tuple[AuditFinding, ...]
+    """The first 1,000 differences, by key."""
+    is_clean: bool
+    """The storage holds what it acknowledged, and nothing else."""
+
+
+@dataclass(frozen=True)
+class UrlChange(_Record):
+    """An address that came, changed or went between two maps."""
+
+    kind: UrlChangeKind
+    """``added``, ``modified`` (other content under the same address) or ``removed``."""
+    path_bytes: bytes
+    """The address of the file, exact."""
+    url: str
+    """The address that its object has, or had."""
+
+    @property
+    def path(self) -> str:
+        """The address of the file."""
+        return os.fsdecode(self.path_bytes)
+
+
+@dataclass(frozen=True)
+class ExportReport(_Record):
+    """What an export has written."""
+
+    rows: int
+    """Rows in all files."""
+    bytes: int
+    """Size of all files."""
+    files: int
+    """How many there are."""
+    seq: int
+    """The commit up to which they go: the ``since`` of the next export of changes."""
+
+
+@dataclass(frozen=True)
+class LastOperation(_Record):
+    """What ran last over a root: a scan or look that changed something, or that did not end well."""
+
+    kind: OperationKind
+    """What ran."""
+    status: OperationStatus
+    """How it ended."""
+    end_ns: int
+    """When it ended, exact."""
+    duration_ns: int
+    """How long it took, in nanoseconds."""
+    errors: int
+    """Paths that could not be read."""
+
+    @property
+    def end(self) -> datetime:
+        """When it ended."""
+        return _time(self.end_ns)
+
+    @property
+    def duration(self) -> float:
+        """How long it took, in seconds."""
+        return self.duration_ns / 1_000_000_000
+
+
+@dataclass(frozen=True)
+class RootMetrics(_Record):
+    """One root in numbers."""
+
+    name: str
+    """Its name."""
+    files: int
+    """Files and symlinks known."""
+    dirs: int
+    """Directories known, without the root itself."""
+    bytes: int
+    """Sum of the sizes of files and symlinks."""
+    missing: int
+    """Tombstones of files and symlinks."""
+    state: RootState
+    """Whether the root can be trusted."""
+    last_scan_ns: Optional[int]
+    """End of the last scan that changed something, exact."""
+    last_operation: Optional[LastOperation]
+    """The newest line of the history about it, where that is among the newest 1,000 of all roots."""
+
+    @property
+    def last_scan(self) -> Optional[datetime]:
+        """End of the last scan that changed something."""
+        return _time(self.last_scan_ns)
+
+
+@dataclass(frozen=True)
+class PipelineMetrics(_Record):
+    """One pipeline in numbers."""
+
+    status: PipelineStatus
+    """How its items stand."""
+    limiter: Optional[LimiterStatus]
+    """How its limiter stands, if it has a rate."""
+
+
+@dataclass(frozen=True)
+class Metrics(_Record):
+    """The engine in numbers. The parts are read one after the other."""
+
+    uptime_ms: int
+    """How long the warden has been open."""
+    seq: int
+    """The last commit."""
+    state_file_bytes: int
+    """Size of the state file."""
+    journal_bytes: int
+    """Size of the rows of the journal."""
+    journal_floor_seq: int
+    """The journal tells of every commit after this one."""
+    roots: tuple[RootMetrics, ...]
+    """The roots by name."""
+    live: Optional[LiveStatus]
+    """How the roots are watched; None while they are not."""
+    pipelines: tuple[PipelineMetrics, ...]
+    """The pipelines that this process has opened, by name."""
+    mirrors: tuple[MirrorStatus, ...]
+    """The mirrors that this process has opened, by name."""
+    prometheus: str = field(repr=False)
+    """What ``to_prometheus`` returns."""
+
+    @property
+    def uptime(self) -> float:
+        """How long the warden has been open, in seconds."""
+        return _seconds(self.uptime_ms)
+
+    def to_prometheus(self) -> str:
+        """Returns the numbers as a page for Prometheus: text format 0.0.4, to be served as
+        ``text/plain; version=0.0.4``.
+
+        The names of roots, pipelines and mirrors are in the labels; paths are not.
+        """
+        return self.prometheus
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, overload
 
 from . import _treewarden
 from ._aio_listen import Events, Follow
+from ._aio_mirror import Following, Mirror
 from ._aio_work import Job, Pipeline, acquire
 from ._loop import Threads, Told, over, slice_until, value
 
@@ -43,12 +44,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from . import _options, _types
+    from . import _mirror, _options, _types
     from ._types import Path
 
     _Buffer = Union[bytes, bytearray, memoryview]
 
-__all__ = ["Events", "Follow", "Job", "Pipeline", "Warden", "acquire", "open"]
+__all__ = ["Events", "Follow", "Following", "Job", "Mirror", "Pipeline", "Warden", "acquire", "open"]
 
 _T = TypeVar("_T")
 
@@ -367,6 +368,63 @@ class Warden:
     async def remove_pipeline(self, name: str) -> None:
         """Removes a pipeline with all that it knows of its items."""
         await self.run(lambda: self._warden.remove_pipeline(name))
+
+    # Mirrors, numbers, files.
+
+    async def mirror(
+        self,
+        name: str,
+        address: Optional[Path] = None,
+        target: Optional[Path] = None,
+        *,
+        cdn: Union[_treewarden.Cloudflare, _mirror.Purge, None] = None,
+        **options: Unpack[_mirror.MirrorOptions],
+    ) -> Mirror:
+        """Opens the mirror of that name, with options as ``Warden.mirror`` takes them. Nothing is sent yet."""
+        opened = await self.run(lambda: self._warden.mirror(name, address, target, cdn=cdn, **options))
+        return Mirror(opened, self._threads)
+
+    async def mirrors(self) -> list[_types.MirrorInfo]:
+        """Returns the mirrors by name."""
+        return await self.run(self._warden.mirrors)
+
+    async def mirror_status(self) -> list[_types.MirrorStatus]:
+        """Says how the mirrors stand that are open, by name. No request is made."""
+        return await self.run(self._warden.mirror_status)
+
+    async def remove_mirror(self, name: str) -> None:
+        """Forgets a mirror and what it knows of its objects, which stay where they are."""
+        await self.run(lambda: self._warden.remove_mirror(name))
+
+    async def metrics(self) -> _types.Metrics:
+        """Returns the numbers of the whole engine at this moment."""
+        return await self.run(self._warden.metrics)
+
+    async def export(
+        self,
+        path: Path,
+        prefix: Path = "",
+        *,
+        since: Union[int, str, None] = None,
+        glob: Optional[str] = None,
+        missing: bool = False,
+        host: Optional[str] = None,
+        partitioned: bool = False,
+        replace: bool = False,
+    ) -> _types.ExportReport:
+        """Writes what the state knows, or what changed, to Parquet files."""
+        return await self.run(
+            lambda: self._warden.export(
+                path,
+                prefix,
+                since=since,
+                glob=glob,
+                missing=missing,
+                host=host,
+                partitioned=partitioned,
+                replace=replace,
+            )
+        )
 
 
 class _Committing:

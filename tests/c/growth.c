@@ -15,7 +15,10 @@ static tw_snapshot *snapshot;
 static tw_pipeline *pipeline;
 static tw_limiter *limiter;
 static tw_jobs *jobs;
-static tw_list *roots, *reports, *operations, *pairs, *explanation, *verified, *rebuilt, *items, *work_explanation;
+static tw_list *roots, *reports, *operations, *pairs, *explanation, *verified, *rebuilt;
+static tw_list *pipelines, *items, *work_explanation;
+static tw_list *mirrors, *mirror_status, *mirror_report, *mirror_plan, *audit, *url_changes;
+static tw_options *replace;
 static tw_error *error;
 
 /* The functions that fill one struct: each gives the same again and again. */
@@ -41,9 +44,21 @@ FILLER(fill_explanation, tw_list_explanation(explanation, 0, place, size, &err))
 FILLER(fill_verified, tw_list_verify(verified, 0, place, size, &err))
 FILLER(fill_difference, tw_list_difference(verified, 0, place, size, &err))
 FILLER(fill_rebuilt, tw_list_rebuild(rebuilt, 0, place, size, &err))
+FILLER(fill_pipeline_info, tw_list_pipeline(pipelines, 0, place, size, &err))
+FILLER(fill_tier, tw_list_pipeline_tier(pipelines, 0, 0, place, size, &err))
 FILLER(fill_item, tw_list_work_item(items, 0, place, size, &err))
 FILLER(fill_work_explanation, tw_list_work_explanation(work_explanation, 0, place, size, &err))
 FILLER(fill_scan_error, tw_list_scan_error(verified, 0, 0, place, size, &err))
+FILLER(fill_mirror, tw_list_mirror(mirrors, 0, place, size, &err))
+FILLER(fill_mirror_status, tw_list_mirror_status(mirror_status, 0, place, size, &err))
+FILLER(fill_mirror_report, tw_list_mirror_report(mirror_report, 0, place, size, &err))
+FILLER(fill_mirror_error, tw_list_mirror_error(mirror_report, 0, place, size, &err))
+FILLER(fill_mirror_plan, tw_list_mirror_plan(mirror_plan, 0, place, size, &err))
+FILLER(fill_mirror_step, tw_list_mirror_step(mirror_plan, 0, place, size, &err))
+FILLER(fill_audit, tw_list_audit(audit, 0, place, size, &err))
+FILLER(fill_audit_finding, tw_list_audit_finding(audit, 0, place, size, &err))
+FILLER(fill_url_change, tw_list_url_change(url_changes, 0, place, size, &err))
+FILLER(fill_export, tw_snapshot_export(snapshot, NULL, replace, tw_str("all.parquet"), place, size, &err))
 
 static const struct {
     const char *name;
@@ -67,9 +82,21 @@ static const struct {
     {"tw_verify_report", fill_verified, sizeof(tw_verify_report)},
     {"tw_difference", fill_difference, sizeof(tw_difference)},
     {"tw_rebuild_report", fill_rebuilt, sizeof(tw_rebuild_report)},
+    {"tw_pipeline_info", fill_pipeline_info, sizeof(tw_pipeline_info)},
+    {"tw_tier", fill_tier, sizeof(tw_tier)},
     {"tw_work_item", fill_item, sizeof(tw_work_item)},
     {"tw_work_explanation", fill_work_explanation, sizeof(tw_work_explanation)},
     {"tw_scan_error", fill_scan_error, sizeof(tw_scan_error)},
+    {"tw_mirror_info", fill_mirror, sizeof(tw_mirror_info)},
+    {"tw_mirror_status_info", fill_mirror_status, sizeof(tw_mirror_status_info)},
+    {"tw_mirror_report", fill_mirror_report, sizeof(tw_mirror_report)},
+    {"tw_mirror_error", fill_mirror_error, sizeof(tw_mirror_error)},
+    {"tw_mirror_plan_info", fill_mirror_plan, sizeof(tw_mirror_plan_info)},
+    {"tw_mirror_step", fill_mirror_step, sizeof(tw_mirror_step)},
+    {"tw_audit_report", fill_audit, sizeof(tw_audit_report)},
+    {"tw_audit_finding", fill_audit_finding, sizeof(tw_audit_finding)},
+    {"tw_url_change", fill_url_change, sizeof(tw_url_change)},
+    {"tw_export_report", fill_export, sizeof(tw_export_report)},
 };
 
 static int is_all(const unsigned char *from, const unsigned char *to, unsigned char byte) {
@@ -107,6 +134,34 @@ static void check_struct(const char *name, tw_status (*fill)(void *, size_t), si
     }
 }
 
+/* A list of each kind that a mirror gives: one file is sent, one has a name that no store holds, one is a stranger. */
+static void make_mirror_lists(tw_warden *of) {
+    tw_options *options = new_options(TW_OPTIONS_MIRROR);
+    tw_mirror *mirror = NULL;
+    tw_urls *before = NULL, *after = NULL;
+    char target[700];
+    make_dir("remote");
+    snprintf(target, sizeof target, "file://%s", in_dir("remote"));
+    OK(tw_options_set_bytes(options, TW_OPTION_MIRROR_ADDRESS, tw_str("a"), &err));
+    OK(tw_options_set_bytes(options, TW_OPTION_MIRROR_TARGET, tw_str(target), &err));
+    OK(tw_options_set_bytes(options, TW_OPTION_MIRROR_PUBLIC_URL, tw_str("https://cdn.example"), &err));
+    OK(tw_options_set_int(options, TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
+    OK(tw_warden_mirror(of, tw_str("cdn"), options, &mirror, &err));
+    OK(tw_mirror_urls(mirror, &before, &err));
+    OK(tw_mirror_plan(mirror, &mirror_plan, &err));
+    OK(tw_mirror_sync(mirror, 0, NULL, 0, &mirror_report, &err));
+    OK(tw_mirror_urls(mirror, &after, &err));
+    OK(tw_urls_diff(after, before, &url_changes, &err));
+    write_file("remote/stranger", "stranger");
+    OK(tw_mirror_audit(mirror, 0, 0, &audit, &err));
+    OK(tw_mirror_status(mirror, &mirror_status, &err));
+    OK(tw_warden_mirrors(of, &mirrors, &err));
+    OK(tw_urls_free(before, &err));
+    OK(tw_urls_free(after, &err));
+    OK(tw_mirror_free(mirror, &err));
+    OK(tw_options_free(options, &err));
+}
+
 static void make_all(void) {
     tw_options *options = new_options(TW_OPTIONS_OPEN);
     OK(tw_options_set_int(options, TW_OPTION_OPEN_MANUAL_CLOCK_NS, INT64_C(1700000000) * SECOND_NS, &err));
@@ -126,9 +181,11 @@ static void make_all(void) {
 
     options = new_options(TW_OPTIONS_PIPELINE);
     OK(tw_options_set_int(options, TW_OPTION_PIPELINE_SETTLE_MS, 0, &err));
+    OK(tw_options_set_int(options, TW_OPTION_PIPELINE_REFRESH, TW_REFRESH_TIERS, &err));
     OK(tw_warden_pipeline(warden, tw_str("jobs"), options, &pipeline, &err));
     OK(tw_options_free(options, &err));
     OK(tw_pipeline_claim(pipeline, 1, 0, &jobs, &err));
+    OK(tw_warden_pipelines(warden, &pipelines, &err));
     OK(tw_pipeline_list(pipeline, tw_str(""), -1, 9, &items, &err));
     OK(tw_pipeline_explain(pipeline, tw_str("music/file-0001"), &work_explanation, &err));
     tw_request_report first;
@@ -144,22 +201,31 @@ static void make_all(void) {
     make_dir("other");
     make_dir("away");
     write_file("away/file", "file");
+    write_file("other/old", "old");
+    write_file("other/no\nkey", "no key");
     OK(tw_warden_open(tw_str(in_dir("other.tw")), NULL, &other, &err));
     OK(tw_warden_add_root(other, tw_str("a"), tw_str(in_dir("other")), NULL, &err));
     OK(tw_warden_add_root(other, tw_str("b"), tw_str(in_dir("away")), NULL, &err));
     scan(other);
+    make_mirror_lists(other);
     write_file("other/new", "new");
     CHECK(rename(in_dir("away"), in_dir("gone")) == 0);
     OK(tw_warden_verify(other, NULL, NULL, 0, &verified, &err));
     OK(tw_warden_free(other, &err));
     OK(tw_rebuild(tw_str(in_dir("other.tw")), &rebuilt, &err));
+    replace = new_options(TW_OPTIONS_EXPORT);
+    OK(tw_options_set_int(replace, TW_OPTION_EXPORT_REPLACE, 1, &err));
 }
 
 static void free_all(void) {
-    tw_list *lists[] = {roots, reports, operations, pairs, explanation, verified, rebuilt, items, work_explanation};
+    tw_list *lists[] = {roots,       reports,       operations,    pairs,       explanation,
+                        verified,    rebuilt,       items,         pipelines,   work_explanation,
+                        mirrors,     mirror_status, mirror_report, mirror_plan, audit,
+                        url_changes};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; ++i) {
         OK(tw_list_free(lists[i], &err));
     }
+    OK(tw_options_free(replace, &err));
     OK(tw_error_free(error, &err));
     OK(tw_limiter_free(limiter, &err));
     OK(tw_jobs_free(jobs, &err));

@@ -9,6 +9,7 @@ ANY, UNTRIED = "ANY", "UNTRIED"
 
 # Valid arguments, by the name of the parameter or by function and parameter: C expressions.
 VALUES = {
+    "accept_deletes": "0",
     "address": 'tw_str("music/file-0001")',
     "after": "0",
     "after_ms": "5000",
@@ -19,6 +20,7 @@ VALUES = {
     "cost": "1",
     "count": "1",
     "cursor": 'tw_str("cursor")',
+    "delete_unknown": "0",
     "dir": 'tw_str(in_dir("second"))',
     "events_max": "10",
     "expected": "&some_bytes",
@@ -35,9 +37,11 @@ VALUES = {
     "name": 'tw_str("name")',
     "now_ns": "0",
     "pairs": "&pair",
+    "pipeline_index": "0",
     "pipelines": "pipelines",
     "prefix": 'tw_str("k")',
     "priority": "TW_PRIORITY_LOW",
+    "repair": "0",
     "report_index": "0",
     "retry_after_ms": "0",
     "room": "TW_TOKEN_ROOM",
@@ -49,49 +53,70 @@ VALUES = {
     "threads": "1",
     "timeout_ms": "0",
     "token": "tw_str(token)",
+    "url": 'tw_str(URL "/file-0001")',
     "value": 'tw_str("value")',
     "wait_ms": "0",
     "why": 'tw_str("why")',
     "younger_than_ms": "-1",
     "tw_batch_compare_and_set.value": "&some_bytes",
+    "tw_changes_export.path": 'tw_str(in_dir(numbered("changes.parquet")))',
     "tw_jobs_attr.name": 'tw_str("name")',
     "tw_limiter_acquire.timeout_ms": "1000",
+    "tw_mirror_follow.mirror": "unfollowed",
+    "tw_mirror_sync.hooks": "&mirror_hooks",
     "tw_options_set_bytes.option": "TW_OPTION_SCAN_TARGET",
     "tw_options_set_int.option": "TW_OPTION_SCAN_THREADS",
     "tw_options_set_int.value": "1",
     "tw_pipelines_claim.count": "2",
     "tw_rebuild.path": 'tw_str(in_dir("rebuilt.tw"))',
+    "tw_snapshot_export.path": 'tw_str(in_dir(numbered("all.parquet")))',
     "tw_snapshot_get_missing.address": 'tw_str("music/gone")',
     "tw_space_compare_and_set.value": "&some_bytes",
     "tw_space_items.after": 'tw_str("a")',
     "tw_space_items.limit": "5",
     "tw_warden_add_root.name": 'tw_str("new")',
+    "tw_warden_mirror.name": 'tw_str("again")',
     "tw_warden_move_root.name": 'tw_str("music")',
     "tw_warden_open.path": 'tw_str(in_dir("opened.tw"))',
     "tw_warden_pipeline.name": 'tw_str("jobs")',
+    "tw_warden_remove_mirror.name": 'tw_str("old")',
     "tw_warden_remove_pipeline.name": 'tw_str("old")',
     "tw_warden_remove_root.name": 'tw_str("music")',
     "tw_warden_set_root_options.name": 'tw_str("music")',
 }
 
 # Handles that are not `held[T_type]`: those of what cannot be undone, and those of another shape.
-SPARED = ("close", "unwatch", "add_root", "move_root", "remove_root", "set_root_options", "remove_pipeline")
+SPARED = ("close", "unwatch", "add_root", "move_root", "remove_root", "set_root_options")
+SPARED += ("remove_pipeline", "remove_mirror")
 VALUES.update({f"tw_warden_{name}.warden": "spare()" for name in SPARED})
 VALUES.update({f"tw_warden_{name}.warden": "clocked" for name in ("clock_advance_ms", "clock_set_ns")})
 VALUES.update({f"tw_changes_{name}.changes": "delivery" for name in ("ack", "upto")})
 VALUES.update({"tw_pipeline_work.pipeline": "idle", "tw_pipeline_limiter.pipeline": "rated"})
 ROWS = {
     "arrow": "OPERATIONS",
+    "audit": "AUDIT",
+    "audit_finding": "AUDIT",
     "difference": "VERIFY",
     "explanation": "EXPLANATION",
     "len": "ROOTS",
+    "mirror": "MIRRORS",
+    "mirror_error": "MIRROR_REPORT",
+    "mirror_plan": "MIRROR_PLAN",
+    "mirror_report": "MIRROR_REPORT",
+    "mirror_status": "MIRROR_STATUS",
+    "mirror_step": "MIRROR_PLAN",
     "operation": "OPERATIONS",
     "pair": "PAIRS",
+    "pipeline": "PIPELINES",
+    "pipeline_glob": "PIPELINES",
+    "pipeline_root": "PIPELINES",
+    "pipeline_tier": "PIPELINES",
     "rebuild": "REBUILD",
     "report": "REPORTS",
     "root": "ROOTS",
     "scan_error": "VERIFY",
     "text": "TEXTS",
+    "url_change": "URL_CHANGES",
     "verify": "VERIFY",
     "work_explanation": "WORK_EXPLANATION",
     "work_item": "WORK_ITEMS",
@@ -100,6 +125,7 @@ VALUES.update({f"tw_list_{name}.list": f"lists[{rows}]" for name, rows in ROWS.i
 
 # Which kind of options a function takes.
 KINDS = {
+    "tw_changes_export.options": "EXPORT",
     "tw_limiter_new.options": "LIMITER",
     "tw_options_add_tier.pipeline": "PIPELINE",
     "tw_options_set_bytes.options": "SCAN",
@@ -108,8 +134,11 @@ KINDS = {
     "tw_options_set_root_watch.root_watch": "ROOT_WATCH",
     "tw_options_set_root_watch.watch": "WATCH",
     "tw_snapshot_arrow.filter": "FILTER",
+    "tw_snapshot_export.filter": "FILTER",
+    "tw_snapshot_export.options": "EXPORT",
     "tw_snapshot_iter.filter": "FILTER",
     "tw_warden_add_root.options": "ROOT",
+    "tw_warden_mirror.options": "MIRROR",
     "tw_warden_open.options": "OPEN",
     "tw_warden_pipeline.options": "PIPELINE",
     "tw_warden_scan.options": "SCAN",
@@ -138,6 +167,7 @@ NULL_IS_FINE.update(
         "tw_jobs_complete.completion": OK,
         "tw_jobs_complete_all.statuses": OK,
         "tw_jobs_note_completion.completion": INVALID,  # no worker has these jobs
+        "tw_mirror_sync.hooks": OK,
         "tw_set_log.callback": OK,
         "tw_space_compare_and_set.expected": "TW_STATUS_CONFLICT",  # something is there
         "tw_space_compare_and_set.value": OK,
@@ -153,6 +183,7 @@ BASES = {
     "tw_follow_advance": ANY,
     "tw_jobs_note_completion": INVALID,
     "tw_jobs_note_failure": INVALID,
+    "tw_list_mirror_error": NOT_FOUND,
     "tw_list_scan_error": NOT_FOUND,
     "tw_rebuild": OK,
     "tw_warden_sync": ANY,
@@ -162,24 +193,29 @@ BASES = {
 SIZES = {"0": INVALID, "1": INVALID, "-1": INVALID, "12345": INVALID}
 INDEXES = {"-1": NOT_FOUND, "12345": NOT_FOUND}
 FREE = {"0": ANY, "-1": ANY, "12345": ANY, INT64_MAX: ANY, INT64_MIN: ANY}
+FLAGS = {"-1": INVALID, "2": INVALID, "12345": INVALID}
 NUMBERS: dict[str, dict[str, str]] = {
+    "accept_deletes": FLAGS,
     "after": FREE,
     "after_ms": {"-1": INVALID, "0": INVALID, "12345": OK, INT64_MAX: INVALID, INT64_MIN: INVALID},
     "capacity": {"0": INVALID, "-1": INVALID},
     "changes_max": FREE,
     "cost": {"0": INVALID, "-1": INVALID, "12345": INVALID},
     "count": {"-1": INVALID, "0": OK},
+    "delete_unknown": FLAGS,
     "events_max": FREE,
     "index": INDEXES,
-    "is_permanent": {"-1": INVALID, "2": INVALID, "12345": INVALID},
+    "is_permanent": FLAGS,
     "jobs_max": {"0": INVALID, "-1": ANY, "12345": ANY},
-    "kind": {"-1": INVALID, "9": INVALID, "12345": INVALID},
+    "kind": {"-1": INVALID, "11": INVALID, "12345": INVALID},
     "level_max": {"-1": INVALID, "6": INVALID, "12345": INVALID},
     "limit": FREE,
     "ms": {"-1": INVALID, "12345": OK, INT64_MAX: OK, INT64_MIN: INVALID},
     "now_ns": FREE,
     "option": {"-1": INVALID, "0": INVALID, "12345": INVALID, "INT32_MAX": INVALID, "(uint64_t)INT32_MIN": INVALID},
+    "pipeline_index": INDEXES,
     "priority": {"-1": INVALID, "5": INVALID, "12345": INVALID},
+    "repair": FLAGS,
     "report_index": INDEXES,
     "retry_after_ms": FREE,
     "room": {"0": INVALID, "1": INVALID, "-1": INVALID},
@@ -195,12 +231,13 @@ NUMBERS: dict[str, dict[str, str]] = {
 }
 
 # Names are text: bytes that are no UTF-8 make none.
-TEXTS = {"name", "space", "cursor", "header", "token", "root"}
+TEXTS = {"name", "space", "cursor", "header", "token", "root", "url"}
 TEXTS_TOO = {"tw_batch_set_attr.name", "tw_batch_remove_attr.name"}
 
 # What a closed warden still does: what it has in memory is told, queues say that it is closed when they are asked.
 # Those that only compare the disk with what is in memory may do so.
-FROM_MEMORY = ("batch", "close", "follow", "is_watching", "seq", "snapshot", "subscribe", "token", "unwatch")
+FROM_MEMORY = ("batch", "close", "follow", "is_watching", "mirror_status", "seq", "snapshot", "subscribe", "token")
+FROM_MEMORY += ("unwatch",)
 CLOSED_DOES = {f"tw_warden_{name}": OK for name in FROM_MEMORY}
 CLOSED_DOES.update(
     {

@@ -10,6 +10,7 @@
     installed   what ffi/packaging/install makes: for CMake, for pkg-config, shared and static, and the examples
     rust-asan   the library instrumented, with all programs
 
+sanitizers, valgrind and rust-asan prove themselves, too: each must catch the bugs that are planted for it, planted.py.
 The library is that of target/debug. A program of tests/c is a test when it ends with 0.
 """
 
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Optional
 
+import planted
 from installed import check_installed
 from toolbox import (
     CPP_STANDARD,
@@ -33,6 +35,7 @@ from toolbox import (
     HERE,
     ROOT,
     WARNINGS,
+    Argument,
     Failed,
     Step,
     build,
@@ -49,6 +52,8 @@ SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
+# A program that makes very many files makes fewer of them then: a slow tool would need minutes.
+FEW_FILES = {"TREEWARDEN_FEW_FILES": "1"}
 
 # Until GCC 14 the allocator of its AddressSanitizer is locked for ever in a child, when another thread was inside it.
 FORKS = {"fork"}
@@ -112,16 +117,21 @@ class Runner:
     def sanitizers(self) -> Step:
         folder = self.folder("sanitizers")
 
-        def test(source: Path) -> None:
+        def make(source: Path, program: Path) -> list[Argument]:
             kinds = "undefined" if source.stem in FORKS else "address,undefined"
-            flags = (f"-fsanitize={kinds}", *SANITIZE, *self.shared)
-            program = build(source, folder / label(source), *flags)
+            build(source, program, f"-fsanitize={kinds}", *SANITIZE, *self.shared)
             check_instrumented(program, "__asan_init" if "address" in kinds else "__ubsan_handle")
-            sh(program, env=SANITIZER_ENV)
+            return [program]
+
+        def test(source: Path) -> None:
+            sh(*make(source, folder / label(source)), env=SANITIZER_ENV)
 
         sources = programs()
+        tool = planted.SANITIZERS
         tasks = [functools.partial(test, source) for source in sources]
-        return Step("sanitizers", tasks, f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}")
+        tasks += planted.check_planted(tool, folder, SANITIZER_ENV, make)
+        summary = f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}; {planted.caught(tool)}"
+        return Step("sanitizers", tasks, summary)
 
     def valgrind(self) -> Step:
         folder = self.folder("valgrind")
@@ -130,14 +140,20 @@ class Runner:
         sh("strip", "--strip-debug", "-o", folder / SONAME, DEBUG / "libtreewarden.so")
         flags = (folder / SONAME, f"-Wl,-rpath,{folder}")
 
-        def test(source: Path) -> None:
-            program = build(source, folder / label(source), *flags)
+        def make(source: Path, program: Path) -> list[Argument]:
+            build(source, program, *flags)
             # What the threads of the parent held is lost in a child, and that is no leak.
             leaks = ("--leak-check=no",) if source.stem in FORKS else ()
-            sh(*VALGRIND, *leaks, program, env={"TREEWARDEN_FEW_FILES": "1"})
+            return [*VALGRIND, *leaks, program]
 
+        def test(source: Path) -> None:
+            sh(*make(source, folder / label(source)), env=FEW_FILES)
+
+        tool = planted.VALGRIND
         tasks = [functools.partial(test, source) for source in sources]
-        return Step("valgrind", tasks, f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}")
+        tasks += planted.check_planted(tool, folder, FEW_FILES, make)
+        summary = f"{len(sources)} programs: {', '.join(sorted(map(label, sources)))}; {planted.caught(tool)}"
+        return Step("valgrind", tasks, summary)
 
     def misuse(self) -> Step:
         folder = self.folder("misuse")
@@ -182,23 +198,31 @@ class Runner:
         )  # fmt: skip
         if not any(name.startswith("__asan_report") for name in sh("nm", library).split()):
             raise Failed(f"{library} has no symbol __asan_report*: it is not instrumented")
+        within = {**SANITIZER_ENV, **FEW_FILES}
         whole = ("-Wl,--whole-archive", runtime, "-Wl,--no-whole-archive", "-rdynamic")
 
-        def test(source: Path) -> None:
+        def make(source: Path, program: Path) -> list[Argument]:
             # Compiled and linked one after the other: in one go the compiler would bring its own runtime.
-            part = build(source, folder / f"{label(source)}.o", "-fsanitize=address", "-c")
-            tool = os.environ.get("CXX", "c++")
-            program = folder / label(source)
-            sh(tool, part, "-o", program, library, *whole, "-lpthread", "-ldl", "-lm", "-lrt", "-lgcc_s")
+            part = build(source, program.with_name(f"{program.name}.o"), "-fsanitize=address", "-c")
+            linker = os.environ.get("CXX", "c++")
+            sh(linker, part, "-o", program, library, *whole, "-lpthread", "-ldl", "-lm", "-lrt", "-lgcc_s")
             check_instrumented(program, "__asan_init")
+            return [program]
+
+        def test(source: Path) -> None:
+            program = make(source, folder / label(source))
             for arguments in [[], ["fork"]] if source.stem == "misuse" else [[]]:
-                sh(program, *arguments, env={**SANITIZER_ENV, "TREEWARDEN_FEW_FILES": "1"})
+                sh(*program, *arguments, env=within)
 
         sources = programs()
         misuse = folder / "misuse.c"
         sh(sys.executable, HERE / "misuse.py", HEADER, misuse)
-        tasks = [functools.partial(test, source) for source in [*sources, misuse]]
-        return Step("rust-asan", tasks, f"{len(tasks)} programs with an instrumented library")
+        sources.append(misuse)
+        tool = planted.RUST_ASAN
+        tasks = [functools.partial(test, source) for source in sources]
+        tasks += planted.check_planted(tool, folder, within, make)
+        summary = f"{len(sources)} programs with an instrumented library; {planted.caught(tool)}"
+        return Step("rust-asan", tasks, summary)
 
 
 def get_valgrind() -> None:

@@ -28,11 +28,13 @@ class Failed(Exception):
     """A step has failed; the text says how."""
 
 
-def sh(*command: Argument, env: Optional[Mapping[str, str]] = None, patience_s: int = PATIENCE_S) -> str:
-    """Runs a command to its end and returns what it said; anything but 0 is a failure that shows it."""
+def run(
+    *command: Argument, env: Optional[Mapping[str, str]] = None, patience_s: int = PATIENCE_S
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, however it ends; what it said, on both streams, is in `stdout`."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(
+        return subprocess.run(
             words,
             cwd=ROOT,
             env={**os.environ, **(env or {})},
@@ -49,8 +51,13 @@ def sh(*command: Argument, env: Optional[Mapping[str, str]] = None, patience_s: 
     except subprocess.TimeoutExpired as error:
         said = error.stdout if isinstance(error.stdout, str) else (error.stdout or b"").decode("utf-8", "replace")
         raise Failed(f"$ {' '.join(words)}\n{said}\nis not over after {patience_s} s") from error
+
+
+def sh(*command: Argument, env: Optional[Mapping[str, str]] = None, patience_s: int = PATIENCE_S) -> str:
+    """Runs a command to its end and returns what it said; anything but 0 is a failure that shows it."""
+    done = run(*command, env=env, patience_s=patience_s)
     if done.returncode != 0:
-        raise Failed(f"$ {' '.join(words)}\n{done.stdout.strip()}\nended with {done.returncode}")
+        raise Failed(f"$ {' '.join(done.args)}\n{done.stdout.strip()}\nended with {done.returncode}")
     return done.stdout
 
 

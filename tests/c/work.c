@@ -76,6 +76,92 @@ static void by_name(tw_warden *warden) {
     OK(tw_pipeline_free(same_one, &err));
 }
 
+static tw_bytes text_of(tw_status (*get)(const tw_list *, size_t, size_t, tw_bytes *, tw_error **), const tw_list *list,
+                        size_t pipeline, size_t index) {
+    tw_bytes text;
+    OK(get(list, pipeline, index, &text, &err));
+    return text;
+}
+
+/* What was said when a pipeline was made is told, and the defaults where nothing was said. */
+static void options_are_read_back(tw_warden *warden) {
+    static const struct {
+        int32_t option;
+        int64_t value;
+    } said[] = {
+        {TW_OPTION_PIPELINE_GROUP, TW_GROUP_DEPTH},         {TW_OPTION_PIPELINE_GROUP_DEPTH, 2},
+        {TW_OPTION_PIPELINE_VERSION, 7},                    {TW_OPTION_PIPELINE_PRIORITY, TW_PRIORITY_LOW},
+        {TW_OPTION_PIPELINE_CONCURRENCY, 3},                {TW_OPTION_PIPELINE_SETTLE_MS, 11},
+        {TW_OPTION_PIPELINE_LEASE_MS, 12000},               {TW_OPTION_PIPELINE_RETRY_BASE_MS, 13},
+        {TW_OPTION_PIPELINE_RETRY_CAP_MS, 14},              {TW_OPTION_PIPELINE_ATTEMPTS_MAX, 15},
+        {TW_OPTION_PIPELINE_RETRY_JITTER, 0},               {TW_OPTION_PIPELINE_REFRESH, TW_REFRESH_TIERS},
+        {TW_OPTION_PIPELINE_REFRESH_BATCH, 16},             {TW_OPTION_PIPELINE_REFRESH_GAP_MS, 17},
+        {TW_OPTION_PIPELINE_RATE_LIMIT, 18},                {TW_OPTION_PIPELINE_RATE_WINDOW_MS, 19},
+        {TW_OPTION_PIPELINE_RATE_PACING, 0},                {TW_OPTION_PIPELINE_RATE_FLOOR_PERMILLE, 333},
+        {TW_OPTION_PIPELINE_CRASHES_MAX, 20},               {TW_OPTION_PIPELINE_PATHS_MATTER, 1},
+    };
+    tw_options *options = new_options(TW_OPTIONS_PIPELINE);
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; ++i) {
+        OK(tw_options_set_int(options, said[i].option, said[i].value, &err));
+    }
+    OK(tw_options_set_bytes(options, TW_OPTION_PIPELINE_ROOT, tw_str("music"), &err));
+    OK(tw_options_set_bytes(options, TW_OPTION_PIPELINE_ROOT, tw_str("films"), &err));
+    OK(tw_options_set_bytes(options, TW_OPTION_PIPELINE_GLOB, tw_str("**/*.mkv"), &err));
+    OK(tw_options_set_bytes(options, TW_OPTION_PIPELINE_REFRESH_SCHEDULE, tw_str("0 3 * * *"), &err));
+    OK(tw_options_add_tier(options, 5000, 6000, &err));
+    OK(tw_options_add_tier(options, -1, 7000, &err));
+    OK(tw_pipeline_free(open_pipeline(warden, "full", options), &err));
+    OK(tw_pipeline_free(open_pipeline(warden, "bare", new_options(TW_OPTIONS_PIPELINE)), &err));
+
+    tw_list *list = NULL;
+    tw_pipeline_info full, bare;
+    tw_tier tiers[2];
+    tw_bytes text;
+    OK(tw_warden_pipelines(warden, &list, &err));
+    CHECK_EQ(list_len(list), 3);
+    memset(&full, 0xa5, sizeof full);
+    memset(&bare, 0xa5, sizeof bare);
+    OK(tw_list_pipeline(list, 0, &bare, sizeof bare, &err));
+    OK(tw_list_pipeline(list, 1, &full, sizeof full, &err));
+    OK(tw_list_text(list, 1, &text, &err));
+    CHECK_TEXT(text, "full");
+    CHECK_TEXT(full.name, "full");
+    CHECK(full.roots == 2 && full.globs == 1 && full.tiers == 2 && full.group_name.ptr == NULL);
+    CHECK_TEXT(text_of(tw_list_pipeline_root, list, 1, 0), "films");
+    CHECK_TEXT(text_of(tw_list_pipeline_root, list, 1, 1), "music");
+    CHECK_TEXT(text_of(tw_list_pipeline_glob, list, 1, 0), "**/*.mkv");
+    OK(tw_list_pipeline_tier(list, 1, 0, &tiers[0], sizeof tiers[0], &err));
+    OK(tw_list_pipeline_tier(list, 1, 1, &tiers[1], sizeof tiers[1], &err));
+    CHECK(tiers[0].younger_than_ms == 5000 && tiers[0].after_ms == 6000);
+    CHECK(tiers[1].younger_than_ms == -1 && tiers[1].after_ms == 7000);
+    CHECK(full.group == TW_GROUP_DEPTH && full.group_depth == 2 && full.version == 7);
+    CHECK(full.priority == TW_PRIORITY_LOW && full.concurrency == 3 && full.settle_ms == 11);
+    CHECK(full.lease_ms == 12000 && full.retry_base_ms == 13 && full.retry_cap_ms == 14 && full.attempts_max == 15);
+    CHECK(!full.retry_jitter && full.refresh == TW_REFRESH_TIERS && full.refresh_after_ms == 0);
+    CHECK(full.refresh_batch == 16 && full.refresh_gap_ms == 17);
+    CHECK(full.has_rate && full.rate_limit == 18 && full.rate_window_ms == 19 && !full.rate_pacing);
+    CHECK(full.rate_floor_permille == 333 && full.crashes_max == 20 && full.paths_matter == 1 && full.reserved == 0);
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_pipeline(list, 3, &full, sizeof full, &err));
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_pipeline_root(list, 1, 2, &text, &err));
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_pipeline_glob(list, 0, 0, &text, &err));
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_pipeline_tier(list, 3, 0, &tiers[0], sizeof tiers[0], &err));
+
+    CHECK(bare.roots == 0 && bare.globs == 0 && bare.tiers == 0 && bare.refresh_schedule.ptr == NULL);
+    CHECK(bare.group == TW_GROUP_NONE && bare.version == 1 && bare.priority == TW_PRIORITY_HIGH);
+    CHECK(bare.concurrency == 0 && bare.settle_ms == 1000 && bare.lease_ms == 300000);
+    CHECK(bare.retry_base_ms == 60000 && bare.retry_cap_ms == 86400000 && bare.attempts_max == 5);
+    CHECK(bare.retry_jitter == 1 && bare.refresh == TW_REFRESH_NEVER && bare.crashes_max == 100);
+    CHECK(!bare.has_rate && bare.rate_limit == 0 && bare.refresh_batch == 0 && !bare.paths_matter);
+
+    /* The schedule comes as it can be given: no other way to write it is needed. */
+    options = new_options(TW_OPTIONS_PIPELINE);
+    OK(tw_options_set_bytes(options, TW_OPTION_PIPELINE_REFRESH_SCHEDULE, full.refresh_schedule, &err));
+    OK(tw_options_free(options, &err));
+    OK(tw_list_free(list, &err));
+    OK(tw_warden_remove_pipeline(warden, tw_str("full"), &err));
+    OK(tw_warden_remove_pipeline(warden, tw_str("bare"), &err));
+}
+
 static void attributes_and_ends(tw_warden *warden) {
     tw_pipeline *pipeline = NULL;
     OK(tw_warden_pipeline(warden, tw_str("index"), NULL, &pipeline, &err));
@@ -282,6 +368,14 @@ static void groups(tw_warden *warden) {
     tw_pipeline *pipeline = open_pipeline(warden, "groups", options);
     CHECK_EQ(grouper.finalized, 3);
     CHECK(count_of(&grouper.calls) >= FILES);
+    tw_list *pipelines = NULL;
+    tw_pipeline_info info;
+    OK(tw_warden_pipelines(warden, &pipelines, &err));
+    OK(tw_list_pipeline(pipelines, 0, &info, sizeof info, &err));
+    CHECK_TEXT(info.name, "groups");
+    CHECK(info.group == TW_GROUP_FUNCTION && info.group_depth == 0);
+    CHECK_TEXT(info.group_name, "by-digit");
+    OK(tw_list_free(pipelines, &err));
     tw_jobs *jobs = claim(pipeline, 100, 8);
     size_t zero = 0;
     while (!same(job_at(jobs, zero).path, tw_str("music/group-0"))) {
@@ -353,6 +447,7 @@ int main(void) {
     OK(tw_options_free(options, &err));
     CHECK_EQ(scan(warden).added, FILES);
     by_name(warden);
+    options_are_read_back(warden);
     attributes_and_ends(warden);
     what_is_told(warden);
     a_lost_lease(warden);

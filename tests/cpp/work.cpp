@@ -193,6 +193,8 @@ void files_are_grouped_by_a_function() {
         CHECK(jobs[0].files() == (std::vector<std::string>{"tree/a.txt", "tree/b.txt"}));
     }
     CHECK(scanned.warden.pipeline("groups").list().size() == 1);
+    const tw::PipelineInfo grouped = scanned.warden.pipelines().at(0);
+    CHECK(grouped.group == tw::Group::Function && grouped.group_name == "everything");
     scanned.warden.close();
     CHECK(alive.use_count() == 1);
     // The state file knows the name of the function alone.
@@ -203,9 +205,40 @@ void files_are_grouped_by_a_function() {
     const tw::Pipeline parents =
         scanned.warden.pipeline("parents", tw::PipelineOptions().settle(0ms).group(tw::Group::Parent));
     CHECK(parents.claim(10)[0].files().size() == 3);
-    CHECK(scanned.warden.pipelines() == std::vector<std::string>{"parents"});
+    CHECK(scanned.warden.pipelines().size() == 1 && scanned.warden.pipelines().at(0).name == "parents");
     CHECK(scanned.warden.pipeline("parents").status().processing <= 1);
     CHECK_ERROR(Code::NotFound, scanned.warden.pipeline("none"));
+}
+
+void options_are_read_back() {
+    const Scanned scanned;
+    CHECK(scanned.warden.pipelines().empty());
+    auto said = tw::PipelineOptions().root("tree").root("films").glob("**/*.txt").group_depth(2).version(7);
+    said.priority(tw::Priority::Low).concurrency(3).settle(11ms).lease(12s).retry(13ms, 14ms).retry_jitter(false);
+    said.attempts_max(15).crashes_max(20).refresh_tiers().tier(5s, 6s).tier(std::nullopt, 7s).paths_matter();
+    said.refresh_schedule("0 3 * * *").refresh_batch(16, 17ms).rate(18, 19ms).rate_pacing(false);
+    scanned.warden.pipeline("full", said.rate_floor_permille(333));
+    scanned.warden.pipeline("bare", tw::PipelineOptions().refresh_after(24h));
+    const auto told = scanned.warden.pipelines();
+    CHECK(told.size() == 2);
+    const tw::PipelineInfo &bare = told.at(0), &full = told.at(1);
+    CHECK(full.name == "full" && full.roots == (std::vector<std::string>{"films", "tree"}));
+    CHECK(full.globs == std::vector<std::string>{"**/*.txt"} && full.group == tw::Group::Depth);
+    CHECK(full.group_depth == 2 && !full.group_name && full.version == 7 && full.priority == tw::Priority::Low);
+    CHECK(full.concurrency == 3 && full.settle == 11ms && full.lease == 12s && full.retry_base == 13ms);
+    CHECK(full.retry_cap == 14ms && !full.retry_jitter && full.attempts_max == 15 && full.crashes_max == 20);
+    CHECK(full.refresh == tw::Refresh::Tiers && full.tiers.size() == 2 && full.paths_matter);
+    CHECK(full.tiers.at(0).younger_than == 5s && full.tiers.at(0).after == 6s);
+    CHECK(!full.tiers.at(1).younger_than && full.tiers.at(1).after == 7s);
+    CHECK(full.refresh_run && full.refresh_run->batch == 16 && full.refresh_run->gap == 17ms);
+    CHECK(full.rate && full.rate->limit == 18 && full.rate->window == 19ms && !full.rate->pacing);
+    CHECK(full.rate->floor_permille == 333);
+    CHECK(bare.name == "bare" && bare.roots.empty() && bare.globs.empty() && bare.group == tw::Group::None);
+    CHECK(bare.refresh == tw::Refresh::After && bare.refresh_after == 24h && bare.tiers.empty());
+    CHECK(!bare.refresh_run && !bare.rate && !bare.paths_matter && bare.version == 1 && bare.retry_jitter);
+    // A schedule that was told can be given.
+    scanned.warden.pipeline("copy", tw::PipelineOptions().refresh_schedule(full.refresh_run->schedule));
+    CHECK(scanned.warden.pipelines().at(1).refresh_run->schedule == full.refresh_run->schedule);
 }
 
 void several_pipelines_are_claimed_from_at_once() {
@@ -390,7 +423,7 @@ void a_limiter_of_its_own_grants() {
 int main() {
     return check::run(jobs_are_claimed_and_completed_with_attributes, what_changes_moves_and_goes_is_handed_out,
                       what_fails_is_tried_again_and_dies, a_lease_that_ran_out_is_lost, what_is_asked_for_comes_first,
-                      completions_say_when_to_refresh, files_are_grouped_by_a_function,
+                      completions_say_when_to_refresh, files_are_grouped_by_a_function, options_are_read_back,
                       several_pipelines_are_claimed_from_at_once, workers_work_until_they_are_stopped,
                       what_a_worker_throws_or_returns_ends_its_job, a_worker_cannot_stop_its_own_workers,
                       a_claim_that_waits_is_woken, a_rate_is_kept, a_limiter_of_its_own_grants);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -539,3 +540,98 @@ def test_a_dashboard_follows_a_warden_and_says_when_it_lost_its_place(
         dashboard.seq = warden.seq + 1_000  # as if of another database
         dashboard.read_journal()
         assert dashboard.seq == warden.seq and "no longer reaches back" in dashboard.trouble[0]
+
+
+# fleet_duckdb.py, fleet_dask.py
+
+
+def exported(state: Path, lake: Path, host: str) -> None:
+    command = [sys.executable, "-m", "treewarden", "--db", str(state), "export"]
+    command += ["--to", str(lake), "--partitioned", "--host", host]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+
+
+def machine(folder: Path, lake: Path, host: str, files: dict[bytes, bytes], content_hash: str = "changed") -> Path:
+    """A machine with a root `home`, scanned and exported. Returns where the root lies."""
+    home, state = folder / host, folder / f"{host}.tw"
+    for name, content in files.items():
+        path = os.path.join(os.fsencode(home), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+    with tw.open(state) as warden:
+        if not warden.roots():
+            warden.add_root("home", home, content_hash=content_hash)
+        warden.scan("home")
+    exported(state, lake, host)
+    return home
+
+
+def test_a_fleet_shows_itself_without_arguments(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    done = run("fleet_duckdb.py")
+    assert "80,000 bytes wasted, 3 copies on 2 hosts, same by hash" in done.stdout
+    assert "30,000 bytes wasted, 2 copies on 1 hosts, same by name" in done.stdout
+    assert run("fleet_duckdb.py").stdout == done.stdout
+
+
+def test_copies_are_found_over_all_machines_and_exports(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    lake = tmp_path / "lake"
+    machine(tmp_path, lake, "123", {b"a/one": b"1" * 5_000, b"odd \xff\n": b"2" * 1_000, b"alone": b"3" * 9_000})
+    home = machine(tmp_path, lake, "n\u00e4s x", {b"two": b"1" * 5_000, b"three": b"2" * 1_000, b"none": b""})
+    machine(tmp_path, lake, "old", {b"two": b"4" * 5_000, b"b/two": b"5" * 5_000, b"empty": b""}, "off")
+    os.link(home / "two", home / "hard link")
+    machine(tmp_path, lake, "n\u00e4s x", {})  # a second export replaces the first
+    lines = run("fleet_duckdb.py", lake).stdout.splitlines()
+    assert [line.strip() for line in lines] == [
+        "5,000 bytes wasted, 2 copies on 2 hosts, same by hash",
+        "123:home/a/one",
+        "n\u00e4s x:home/hard link",
+        "5,000 bytes wasted, 2 copies on 1 hosts, same by name",
+        "old:home/b/two",
+        "old:home/two",
+        "1,000 bytes wasted, 2 copies on 2 hosts, same by hash",
+        r"123:home/odd \xff\n",
+        "n\u00e4s x:home/three",
+    ]
+    assert len(run("fleet_duckdb.py", lake, "--count", 1).stdout.splitlines()) == 3
+    done = run("fleet_duckdb.py", tmp_path / "nowhere", code=1)
+    assert done.stderr.startswith("fleet_duckdb: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("how", [(), ("--threads",)], ids=["processes", "threads"])
+def test_a_cluster_hashes_what_an_export_lists(how: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    lake, out = tmp_path / "lake", tmp_path / "hashes.parquet"
+    files = {b"%03d" % number: b"%d" % number * 1_000 for number in range(600)}
+    files |= {b"d/odd \xff\n": b"odd", b"changed": b"before", b"gone": b"x", b"fifo": b"x", b"link": b"x"}
+    home = machine(tmp_path, lake, "h", files, "off")
+    (home / "changed").write_bytes(b"after it")
+    (home / "gone").unlink()
+    for name in ("fifo", "link"):
+        (home / name).unlink()
+    os.mkfifo(home / "fifo")
+    (home / "link").symlink_to("000")
+
+    done = run("fleet_dask.py", lake, f"home={home}", "--host", "h", "--out", out, *how, code=3)
+    assert "601 files hashed" in done.stdout and "4 left out" in done.stdout
+    for name in ("changed", "gone", "fifo", "link"):
+        assert said(done, f"home/{name}:"), done.stderr
+    table = parquet.read_table(out)
+    paths = [exact or path.encode() for path, exact in zip(*(table[c].to_pylist() for c in ("path", "path_bytes")))]
+    good = {name: files[name] for name in files if name not in (b"changed", b"gone", b"fifo", b"link")}
+    assert sorted(paths) == sorted(b"home/" + name for name in good)
+    expected = [hashlib.sha256(good[path[len(b"home/") :]]).hexdigest() for path in paths]
+    assert table["sha256"].to_pylist() == expected
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == [], "no draft stays"
+
+    assert "no export" in run("fleet_dask.py", lake, f"home={home}", "--host", "other", "--out", out, code=1).stderr
+    run("fleet_dask.py", lake, "--out", out, code=2)
+
+
+def test_a_cluster_shows_itself_without_arguments(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    out = tmp_path / "hashes.parquet"
+    assert "20 files hashed, 150,000 bytes, 0 left out" in run("fleet_dask.py", "--out", out).stdout

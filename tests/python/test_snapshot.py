@@ -21,7 +21,7 @@ def test_entries_are_found_by_address(warden: tw.Warden) -> None:
     assert snapshot[b"music/2024/"] == snapshot["music/2024"]
     assert snapshot.get("music/nothing") is None
     assert snapshot.get("music/nothing", 7) == 7
-    assert "music/nothing" not in snapshot and "" not in snapshot
+    assert "music/nothing" not in snapshot and "" not in snapshot and "music//" not in snapshot
     with pytest.raises(KeyError) as error:
         snapshot["music/nothing"]
     assert isinstance(error.value, tw.NotFoundError) and error.value.path == "music/nothing"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,17 +150,49 @@ def test_the_package_is_checked_strictly(mypy: Mypy, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_stub_says_what_the_compiled_module_is(tmp_path: Path) -> None:
+def stubtest(cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Compares the stub with the compiled module: those of the package below `path`, else those that are installed."""
     pytest.importorskip("mypy.stubtest")
-    configuration = PROJECT / "pyproject.toml"
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy.stubtest", "treewarden", "--mypy-config-file", str(configuration)],
+    command = [sys.executable, "-m", "mypy.stubtest", "treewarden", "--concise"]
+    return subprocess.run(
+        [*command, "--mypy-config-file", str(PROJECT / "pyproject.toml")],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(path)} if path else None,
         timeout=600,
     )
+
+
+def test_the_stub_says_what_the_compiled_module_is(tmp_path: Path) -> None:
+    checked = stubtest(tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_lies_in_the_stub_are_found(tmp_path: Path) -> None:
+    """A check that looks at nothing finds nothing: this one finds what is planted in a copy, and no more."""
+    lies = {
+        "def advance(self, seconds: float)": "def retreat(self, seconds: float)",
+        "def now_ns(self)": "def now_ns(self, at: int)",
+        "def rebuild(path: Path)": "def rebuild(file: Path)",
+    }
+    expected = {
+        "Clock.advance is not present in stub",
+        "Clock.retreat is not present at runtime",
+        'Clock.now_ns is inconsistent, runtime does not have parameter "at"',
+        'rebuild is inconsistent, stub parameter "file" differs from runtime parameter "path"',
+    }
+    shutil.copytree(PACKAGE, tmp_path / "treewarden", ignore=shutil.ignore_patterns("__pycache__"))
+    stub = tmp_path / "treewarden" / "_treewarden.pyi"
+    text = stub.read_text()
+    for truth, lie in lies.items():
+        assert text.count(truth) == 1, truth
+        text = text.replace(truth, lie)
+    stub.write_text(text)
+    checked = stubtest(tmp_path, tmp_path)
+    assert checked.returncode != 0, checked.stdout + checked.stderr
+    found = {line.removeprefix("treewarden._treewarden.") for line in checked.stdout.splitlines()}
+    assert found == expected, checked.stdout + checked.stderr
 
 
 def test_everything_in_the_stub_is_documented() -> None:

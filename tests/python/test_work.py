@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import treewarden as tw
-from support import SECOND_NS, interrupts, names, succeeds, wait_until, write
+from support import SECOND_NS, interrupts, names, succeeds, tomorrow, wait_until, write
 
 ALL = ["2024/live/c.flac", "2024/live/d.flac", "2024/notes.txt", "a.mp3", "b.mp3"]
 
@@ -397,6 +397,22 @@ def test_many_are_completed_in_one_commit(timed: tw.Warden, clock: tw.Clock) -> 
     before = written()
     alone.complete()
     assert together < 2 * max(written() - before, 1), "five commits write five times as much as one"
+
+
+def test_a_job_of_another_pipeline_is_not_completed(timed: tw.Warden, music: Path, tmp_path: Path) -> None:
+    with tw.open(tmp_path / "other.tw", clock=tomorrow()) as other:
+        other.add_root("music", music)
+        other.scan()
+        ours, theirs = timed.pipeline("p"), other.pipeline("p")
+        foreign = [one(theirs), one(timed.pipeline("q"))]
+        jobs = take(ours)
+        for job in foreign:
+            with pytest.raises(tw.InvalidArgumentError, match="another pipeline"):
+                ours.complete_many([*jobs, job])
+        assert not any(job.ended for job in [*jobs, *foreign]), "all jobs stay in hand"
+        assert timed.pipeline("p").complete_many(jobs) == [None] * 5, "any handle of the pipeline will do"
+        assert theirs.complete_many(foreign[:1]) == [None]
+        assert (ours.status().indexed, theirs.status().indexed) == (5, 1)
 
 
 def test_jobs_of_several_pipelines_by_class(timed: tw.Warden) -> None:

@@ -18,6 +18,7 @@ use crate::args::CompareName;
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     pub(super) db: Option<PathBuf>,
+    pub(super) metrics: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) watch: WatchTable,
     #[serde(default)]

@@ -11,6 +11,7 @@ use treewarden::{
 };
 
 use super::{Config, Source};
+use crate::metrics::Address;
 
 const BASE: &str = "/etc/treewarden";
 
@@ -73,6 +74,10 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
         ("[watch]\nreconcile = \"0s\"\n", "2:13", "`reconcile`"),
         ("[watch]\ntime_zone = \"Mars/Olympus\"\n", "2:13", "`time_zone`"),
         ("[roots.a]\npath = \"x\"\nquick = \"61 * * * *\"\n", "3:9", "`quick`"),
+        // ---- addresses that are none
+        ("metrics = 9464\n", "1:11", "expected a string"),
+        ("metrics = \"localhost\"\n", "1:11", "`metrics`: "),
+        ("[watch]\nmetrics = \"9464\"\n", "2:1", "`metrics`"),
         // ---- roots
         ("[roots.a]\n", "1:8", "`a` has no `path`"),
         ("[roots.a]\npath = \"\"\n", "2:8", "`path` is empty"),
@@ -127,6 +132,14 @@ fn what_belongs_to_the_engine_reaches_it() {
         .yields(false);
     assert_eq!(config.engine, engine);
     assert_eq!(config.options(), engine.root("a", RootWatch::new().debounce_ms(100)));
+}
+
+#[test]
+fn an_address_for_metrics_is_taken_as_on_the_command_line() {
+    let root = "[roots.a]\npath = \"a\"\n";
+    assert_eq!(parse(root).expect("a good file").metrics, None);
+    let config = parse(&format!("metrics = \"9464\"\n{root}")).expect("a good file");
+    assert_eq!(config.metrics, Address::parse("127.0.0.1:9464").ok());
 }
 
 #[test]

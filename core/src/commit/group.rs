@@ -259,16 +259,16 @@ impl Group {
 
     fn work(&mut self, engine: &Engine, task: WorkTask) -> Result<u64, Refused> {
         match task {
-            WorkTask::PutPipeline { id, row } => {
+            WorkTask::Put { owner, id, row } => {
                 let id = id.unwrap_or_else(|| {
                     self.counters.next_pipeline += 1;
                     self.counters.next_pipeline
                 });
-                self.txn.put_pipeline(id, &row)?;
+                self.txn.put_owner(owner, id, &row)?;
                 Ok(u64::from(id))
             }
-            WorkTask::DeletePipeline(id) => {
-                self.txn.delete_pipeline(id)?;
+            WorkTask::Delete(owner, id) => {
+                self.txn.delete_owner(owner, id)?;
                 Ok(0)
             }
             WorkTask::Note(operation) => {

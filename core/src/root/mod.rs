@@ -1,7 +1,7 @@
 //! Roots: by what a directory is known again, what its file system can be trusted with, and which
 //! root owns a path.
 
-mod guard;
+pub(crate) mod guard;
 
 use std::path::Path;
 

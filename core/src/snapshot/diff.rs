@@ -123,6 +123,13 @@ impl<'a> Walk<'a> {
         let mut changes = Vec::new();
         for lone in self.added {
             let source = from.remove(&lone.id);
+            if source.as_ref().is_some_and(|source| source.path == lone.path) {
+                // Its directory is another one now; it is where it was.
+                if source.is_some_and(|source| source.seq != lone.seq) {
+                    changes.push(lone.into_change(ChangeKind::Modified, None));
+                }
+                continue;
+            }
             let kind = if source.is_some() { ChangeKind::Moved } else { ChangeKind::Added };
             changes.push(lone.into_change(kind, source.map(|l| l.path)));
         }

@@ -57,6 +57,7 @@ impl<'s> EntryRef<'s> {
     }
 
     /// The way to the directory that holds the entry.
+    #[inline]
     pub(crate) fn trail(&self) -> &'s Arc<Trail> {
         &self.dir.trail
     }
@@ -76,12 +77,14 @@ impl<'s> EntryRef<'s> {
     }
 
     /// The last component; `None` for a root itself.
+    #[inline]
     pub(crate) fn name_in_dir(&self) -> Option<&'s [u8]> {
         self.slot.as_ref().map(Slot::name)
     }
 
     /// Returns the name of the root.
     #[must_use]
+    #[inline]
     pub fn root(&self) -> &'s str {
         &self.root.record.name
     }
@@ -155,12 +158,14 @@ impl<'s> EntryRef<'s> {
 
     /// Returns the xxh3-128 of the content, where it is kept.
     #[must_use]
+    #[inline]
     pub fn hash(&self) -> Option<u128> {
         self.slot.as_ref().and_then(Slot::hash)
     }
 
     /// Returns the target of a symlink.
     #[must_use]
+    #[inline]
     pub fn target(&self) -> Option<&'s [u8]> {
         self.slot.as_ref().and_then(Slot::target)
     }
@@ -177,6 +182,7 @@ impl<'s> EntryRef<'s> {
 
     /// Returns the commit that changed the entry last.
     #[must_use]
+    #[inline]
     pub fn seq(&self) -> u64 {
         match (self.node, &self.slot) {
             (Some(node), _) => node.head.seq,
@@ -186,6 +192,7 @@ impl<'s> EntryRef<'s> {
 
     /// Returns when the entry went missing; `None` while it is there.
     #[must_use]
+    #[inline]
     pub fn missing_since_ns(&self) -> Option<i64> {
         match (self.node, &self.slot) {
             (Some(node), _) => node.head.missing_since_ns,
@@ -262,6 +269,20 @@ impl<'s> Frame<'s> {
         Self { node, page, page_index: 0, slot_index: 0, slot_count, kid_index: 0 }
     }
 
+    /// The next entry where it is no directory and lies in the page at hand.
+    #[inline]
+    fn next_file(&mut self) -> Option<Slot<'s>> {
+        if self.slot_index >= self.slot_count {
+            return None;
+        }
+        let slot = self.page?.view().slot(self.slot_index);
+        if slot.kind() == Kind::Dir {
+            return None;
+        }
+        self.slot_index += 1;
+        Some(slot)
+    }
+
     #[inline]
     fn next(&mut self) -> Option<(Slot<'s>, Option<&'s Arc<DirNode>>)> {
         loop {
@@ -309,6 +330,10 @@ impl<'s> Entries<'s> {
         };
         if filter.under.is_empty() {
             entries.roots = snapshot.roots_of_tree().iter();
+            return entries;
+        }
+        // The way down skips empty components, and would take `music//` for `music`.
+        if path::has_empty_component(&filter.under) {
             return entries;
         }
         let (name, rest) = path::split_root(&filter.under);
@@ -371,12 +396,9 @@ impl<'s> Entries<'s> {
         }
         Some(EntryRef::of_root(root, node))
     }
-}
 
-impl<'s> Iterator for Entries<'s> {
-    type Item = EntryRef<'s>;
-
-    fn next(&mut self) -> Option<EntryRef<'s>> {
+    /// The next entry, whatever it is and wherever it lies.
+    fn advance(&mut self) -> Option<EntryRef<'s>> {
         if let Some(single) = self.single.take() {
             let slot = single.slot?;
             if self.passes(&slot, None, single.dir) {
@@ -403,6 +425,22 @@ impl<'s> Iterator for Entries<'s> {
                 return Some(EntryRef::new(self.root?, dir, slot, kid));
             }
         }
+    }
+}
+
+impl<'s> Iterator for Entries<'s> {
+    type Item = EntryRef<'s>;
+
+    #[inline]
+    fn next(&mut self) -> Option<EntryRef<'s>> {
+        // Mostly a file comes after a file, and all of them pass.
+        if self.plain
+            && let (Some(root), Some(frame)) = (self.root, self.stack.last_mut())
+            && let Some(slot) = frame.next_file()
+        {
+            return Some(EntryRef::new(root, frame.node, slot, None));
+        }
+        self.advance()
     }
 }
 

@@ -438,6 +438,7 @@ impl<'a> Slot<'a> {
         self.end_of_fields() + self.name_len()
     }
 
+    #[inline]
     fn extra_at(&self) -> Option<usize> {
         let seq = if self.flags & FLAG_SEQ != 0 { 8 } else { 0 };
         let mode = if self.flags & FLAG_MODE != 0 { 4 } else { 0 };
@@ -445,6 +446,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Which extras follow, and where the first of them starts.
+    #[inline]
     fn extras(&self) -> Option<(u8, usize)> {
         let at = self.extra_at()?;
         Some((*self.bytes.get(at)?, at + 1))
@@ -512,6 +514,7 @@ impl<'a> Slot<'a> {
         (word(self.bytes, 24) as i64).wrapping_add(unzigzag(field(self.bytes, at, self.len_of(1))))
     }
 
+    #[inline]
     fn mode(&self) -> u32 {
         if self.flags & FLAG_MODE == 0 {
             return (word(self.bytes, 0) >> 32) as u32;
@@ -546,6 +549,7 @@ impl<'a> Slot<'a> {
         Stat { kind, size, mtime_ns, ctime_ns, btime_ns, inode, mode, linked }
     }
 
+    #[inline]
     pub(crate) fn hash(&self) -> Option<u128> {
         let (which, at) = self.extras()?;
         if which & EXTRA_HASH == 0 {
@@ -555,12 +559,14 @@ impl<'a> Slot<'a> {
         Some(u128::from_le_bytes(*bytes))
     }
 
+    #[inline]
     pub(crate) fn missing_since_ns(&self) -> Option<i64> {
         let (which, at) = self.extras()?;
         let hash = if which & EXTRA_HASH != 0 { 16 } else { 0 };
         (which & EXTRA_MISSING != 0).then(|| word(self.bytes, at + hash) as i64)
     }
 
+    #[inline]
     pub(crate) fn target(&self) -> Option<&'a [u8]> {
         let (which, at) = self.extras()?;
         if which & EXTRA_TARGET == 0 {

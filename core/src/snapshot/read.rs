@@ -99,7 +99,8 @@ impl Snapshot {
         let (name, rest) = path::split_root(address);
         let root = self.root_view(name)?;
         let node = which(root);
-        if rest.is_empty() {
+        // Behind a slash that is still there an empty name would have to be found: `music//` is not `music`.
+        if name.len() == address.len() {
             return Some(EntryRef::of_root(root, node));
         }
         let mut node = node;

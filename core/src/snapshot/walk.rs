@@ -83,7 +83,9 @@ impl Paths {
             Arc::ptr_eq(trail, entry.trail()) && *of == root.as_ptr().addr()
         };
         if !self.dir.as_ref().is_some_and(is_same) {
-            self.bytes = entry.trail().path(root.as_bytes(), b"");
+            // Copied, so that the buffer keeps the room that the names need.
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&entry.trail().path(root.as_bytes(), b""));
             self.bytes.push(b'/');
             self.dir_len = self.bytes.len();
             self.dir = Some((Arc::clone(entry.trail()), root.as_ptr().addr()));

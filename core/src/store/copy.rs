@@ -15,7 +15,7 @@ use crate::snapshot::{BlockOp, DirNode, Placer};
 use super::create::{self, Fresh};
 use super::load;
 use super::schema::{self, FORMAT};
-use super::work::{self, WorkTable};
+use super::work::{self, Owner, WorkTable};
 use super::{Config, Db, Faults, Rows, Segments, Store, Txn, guard, wrap_plain};
 
 /// What a rebuild saved.
@@ -49,8 +49,10 @@ pub(super) fn compact(
         copy_table(rows, &txn, schema::ATTRS)?;
         copy_table(rows, &txn, schema::SPACES)?;
         copy_table(rows, &txn, schema::CURSORS)?;
-        if has_table(rows, work::PIPELINES)? {
-            copy_table(rows, &txn, work::PIPELINES)?;
+        for table in Owner::ALL.map(Owner::definition) {
+            if has_table(rows, table)? {
+                copy_table(rows, &txn, table)?;
+            }
         }
         for table in WorkTable::ALL.map(WorkTable::definition) {
             if has_table(rows, table)? {
@@ -252,8 +254,10 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
         schema::unseal(schema::space_seed(key), row).is_ok()
     })?;
     salvage_table(rows, txn, schema::CURSORS, lost, |name, row| schema::decode_cursor(name, row).is_ok())?;
-    if has_table(rows, work::PIPELINES).unwrap_or(true) {
-        salvage_table(rows, txn, work::PIPELINES, lost, |id, row| whole(u64::from(*id), row))?;
+    for table in Owner::ALL.map(Owner::definition) {
+        if has_table(rows, table).unwrap_or(true) {
+            salvage_table(rows, txn, table, lost, |id, row| whole(u64::from(*id), row))?;
+        }
     }
     for table in WorkTable::ALL.map(WorkTable::definition) {
         if has_table(rows, table).unwrap_or(true) {
@@ -262,7 +266,7 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
             })?;
         }
     }
-    loaded.counters.next_pipeline = loaded.counters.next_pipeline.max(work::next_pipeline(rows));
+    loaded.counters.next_pipeline = loaded.counters.next_pipeline.max(work::next_owner(rows));
     // What was lost cannot be told by the journal: consumers start over from the snapshot.
     for (_, place) in rows.cursors().unwrap_or_default() {
         loaded.counters.seq = loaded.counters.seq.max(place);

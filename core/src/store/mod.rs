@@ -35,7 +35,7 @@ pub use fault::{FaultKind, FaultPlan};
 pub(crate) use load::Loaded;
 pub(crate) use schema::{Counters, FORMAT};
 pub(crate) use segment::Segments;
-pub(crate) use work::{WorkTable, WorkWrite};
+pub(crate) use work::{Owner, WorkTable, WorkWrite};
 pub(crate) use write::Txn;
 
 /// How the file is opened.

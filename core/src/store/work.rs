@@ -1,6 +1,6 @@
-//! Rows of the pipelines: what they are, and what is kept for each of their items. The rows are sealed
-//! with their keys and opaque here; `work/` knows what is in them. A file that has never seen a pipeline
-//! has none of these tables.
+//! Rows of the pipelines and mirrors: what they are, and what is kept for each of their items. The rows are
+//! sealed with their keys and opaque here; `work/` and `mirror/` know what is in them. A file that has never
+//! seen a pipeline or a mirror has none of these tables.
 
 use redb::{ReadableTable, TableDefinition, TableError};
 
@@ -10,15 +10,40 @@ use super::schema::{seal, space_seed, unseal};
 use super::{Rows, Txn, damaged, wrap_plain};
 
 pub(super) const PIPELINES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("pipelines");
+pub(super) const MIRRORS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("mirrors");
 pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("work");
 pub(super) const LEASES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("leases");
 pub(super) const REQUESTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("requests");
-/// One row for each pipeline with a rate, under its id alone.
 /// One row for each pipeline that refreshes in runs, under its id alone.
 pub(super) const RUNS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("runs");
+/// One row for each pipeline with a rate, under its id alone.
 pub(super) const LIMITERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("limiters");
+/// One row for each object of a mirror, under its id and the object's key.
+pub(super) const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
+/// One row for each object that is being sent in parts.
+pub(super) const UPLOADS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("uploads");
+/// One row for each address that a CDN is still to forget.
+pub(super) const PURGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("purges");
 
-/// What is kept for an item of a pipeline. Keys start with the pipeline's id, big-endian.
+/// Whose rows they are. Ids are never shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Pipeline,
+    Mirror,
+}
+
+impl Owner {
+    pub(super) const ALL: [Self; 2] = [Self::Pipeline, Self::Mirror];
+
+    pub(super) fn definition(self) -> TableDefinition<'static, u32, &'static [u8]> {
+        match self {
+            Self::Pipeline => PIPELINES,
+            Self::Mirror => MIRRORS,
+        }
+    }
+}
+
+/// What is kept for an item of a pipeline or mirror. Keys start with the id of the owner, big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkTable {
     Records,
@@ -26,11 +51,22 @@ pub(crate) enum WorkTable {
     Requests,
     Limiters,
     Runs,
+    Objects,
+    Uploads,
+    Purges,
 }
 
 impl WorkTable {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Records, Self::Leases, Self::Requests, Self::Limiters, Self::Runs];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Records,
+        Self::Leases,
+        Self::Requests,
+        Self::Limiters,
+        Self::Runs,
+        Self::Objects,
+        Self::Uploads,
+        Self::Purges,
+    ];
 
     pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         match self {
@@ -39,6 +75,9 @@ impl WorkTable {
             Self::Requests => REQUESTS,
             Self::Limiters => LIMITERS,
             Self::Runs => RUNS,
+            Self::Objects => OBJECTS,
+            Self::Uploads => UPLOADS,
+            Self::Purges => PURGES,
         }
     }
 }
@@ -65,21 +104,21 @@ fn open_row(key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
     Ok(body.to_vec())
 }
 
-/// A number that no pipeline has that can still be read.
-pub(super) fn next_pipeline(rows: &Rows) -> u32 {
-    let ids = rows.pipelines().unwrap_or_default().into_iter().map(|(id, _)| id);
-    ids.max().map_or(0, |id| id.saturating_add(1))
+/// A number that no pipeline or mirror has that can still be read.
+pub(super) fn next_owner(rows: &Rows) -> u32 {
+    let owners = Owner::ALL.into_iter().flat_map(|owner| rows.owners(owner).unwrap_or_default());
+    owners.map(|(id, _)| id).max().map_or(0, |id| id.saturating_add(1))
 }
 
 impl Rows {
-    /// Every pipeline: id and row.
-    pub(crate) fn pipelines(&self) -> Result<Vec<(u32, Vec<u8>)>> {
-        let Some(table) = or_empty(self.txn.open_table(PIPELINES))? else { return Ok(Vec::new()) };
+    /// Every pipeline, or every mirror: id and row.
+    pub(crate) fn owners(&self, owner: Owner) -> Result<Vec<(u32, Vec<u8>)>> {
+        let Some(table) = or_empty(self.txn.open_table(owner.definition()))? else { return Ok(Vec::new()) };
         let mut out = Vec::new();
         for row in table.iter().map_err(wrap_plain)? {
             let (id, row) = row.map_err(wrap_plain)?;
             let body = unseal(u64::from(id.value()), row.value());
-            out.push((id.value(), body.map_err(|e| damaged("a pipeline", e))?.to_vec()));
+            out.push((id.value(), body.map_err(|e| damaged("a pipeline or mirror", e))?.to_vec()));
         }
         Ok(out)
     }
@@ -93,15 +132,15 @@ impl Rows {
         })
     }
 
-    /// Every row of one pipeline, in key order. A panic of the store is an error about a damaged file; one
+    /// Every row of one pipeline or mirror, in key order. A panic of the store is an error about a damaged file; one
     /// of `each` is a panic.
     pub(crate) fn work_each(
         &self,
         table: WorkTable,
-        pipeline: u32,
+        owner: u32,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let from = pipeline.to_be_bytes();
+        let from = owner.to_be_bytes();
         let range = self.guarded(|rows| {
             let table = or_empty(rows.txn.open_table(table.definition()))?;
             table.map(|table| table.range::<&[u8]>(from.as_slice()..).map_err(wrap_plain)).transpose()
@@ -119,9 +158,11 @@ impl Rows {
 
     /// Checks every row.
     pub(super) fn work_check(&self) -> Result<()> {
-        for (id, _) in self.pipelines()? {
-            for table in WorkTable::ALL {
-                self.work_each(table, id, |_, _| Ok(()))?;
+        for owner in Owner::ALL {
+            for (id, _) in self.owners(owner)? {
+                for table in WorkTable::ALL {
+                    self.work_each(table, id, |_, _| Ok(()))?;
+                }
             }
         }
         Ok(())
@@ -129,17 +170,17 @@ impl Rows {
 }
 
 impl Txn {
-    pub(crate) fn put_pipeline(&self, id: u32, row: &[u8]) -> Result<()> {
-        let mut table = self.raw().open_table(PIPELINES).map_err(wrap_plain)?;
+    pub(crate) fn put_owner(&self, owner: Owner, id: u32, row: &[u8]) -> Result<()> {
+        let mut table = self.raw().open_table(owner.definition()).map_err(wrap_plain)?;
         let row = seal(u64::from(id), row.to_vec());
         table.insert(id, row.as_slice()).map_err(wrap_plain)?;
         Ok(())
     }
 
-    /// Deletes a pipeline and everything that is kept for its items.
-    pub(crate) fn delete_pipeline(&self, id: u32) -> Result<()> {
-        let mut pipelines = self.raw().open_table(PIPELINES).map_err(wrap_plain)?;
-        pipelines.remove(id).map_err(wrap_plain)?;
+    /// Deletes a pipeline or mirror and everything that is kept for its items.
+    pub(crate) fn delete_owner(&self, owner: Owner, id: u32) -> Result<()> {
+        let mut owners = self.raw().open_table(owner.definition()).map_err(wrap_plain)?;
+        owners.remove(id).map_err(wrap_plain)?;
         let from = id.to_be_bytes();
         let to = id.checked_add(1).map(u32::to_be_bytes);
         for table in WorkTable::ALL {

@@ -1,5 +1,7 @@
 //! The engine's front door: one open state file and the threads behind it.
 
+#[cfg(feature = "mirror")]
+mod mirrors;
 mod pipelines;
 mod watch;
 
@@ -63,6 +65,10 @@ struct Inner {
     scanner: Arc<Scanner>,
     live: Arc<Live>,
     work: Arc<Work>,
+    #[cfg(feature = "mirror")]
+    mirrors: Arc<crate::mirror::Mirrors>,
+    /// On the clock that is never set.
+    opened_ns: i64,
 }
 
 impl Inner {
@@ -72,6 +78,8 @@ impl Inner {
         self.engine.hub.close();
         self.engine.signal.close();
         self.work.close();
+        #[cfg(feature = "mirror")]
+        self.mirrors.close();
         self.live.close();
         self.engine.close()
     }
@@ -86,6 +94,8 @@ impl Drop for Inner {
             std::mem::forget(Arc::clone(&self.scanner));
             std::mem::forget(Arc::clone(&self.live));
             std::mem::forget(Arc::clone(&self.work));
+            #[cfg(feature = "mirror")]
+            std::mem::forget(Arc::clone(&self.mirrors));
             return;
         }
         let _ = self.close();
@@ -153,7 +163,19 @@ impl Warden {
         let scanner = Arc::new(Scanner::default());
         let live = Arc::new(Live::new(Arc::clone(&engine), Arc::clone(&scanner)));
         let work = Arc::new(Work::new(Arc::clone(&engine)));
-        Ok(Self { inner: Arc::new(Inner { engine, scanner, live, work }) })
+        #[cfg(feature = "mirror")]
+        let mirrors = Arc::new(crate::mirror::Mirrors::new(Arc::clone(&engine)));
+        let opened_ns = engine.options.clock.mono_ns();
+        let inner = Inner {
+            engine,
+            scanner,
+            live,
+            work,
+            #[cfg(feature = "mirror")]
+            mirrors,
+            opened_ns,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     #[cfg(feature = "testing")]
@@ -163,6 +185,11 @@ impl Warden {
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.inner.engine
+    }
+
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        let now_ns = self.engine().options.clock.mono_ns();
+        now_ns.saturating_sub(self.inner.opened_ns).max(0).unsigned_abs() / 1_000_000
     }
 
     /// Adds a directory tree as a root. Nothing is scanned yet.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::{self, escape};
-use crate::store::Rows;
+use crate::store::Owner;
 
 pub use again::{Refresh, RefreshRun, Retry, Tier};
 pub use group::{Group, GroupFn};
@@ -34,6 +34,8 @@ pub use pipeline::{Pipeline, PipelineInfo, PipelineStatus, RequestReport, WorkEx
 pub use retry_after::parse_retry_after;
 pub use workers::Workers;
 
+#[cfg(feature = "mirror")]
+pub(crate) use record::Version;
 use record::damaged;
 use shared::Shared;
 
@@ -57,7 +59,7 @@ impl Work {
     /// Every pipeline that is stored, by name.
     pub(crate) fn stored(&self) -> Result<Vec<(u32, String, PipelineOptions)>> {
         let mut all = Vec::new();
-        for (id, row) in self.engine.store.read(Rows::pipelines)? {
+        for (id, row) in self.engine.store.read(|rows| rows.owners(Owner::Pipeline))? {
             let (name, options) = PipelineOptions::decode(&row).map_err(damaged)?;
             all.push((id, name, options));
         }
@@ -100,7 +102,7 @@ impl Work {
             Some(id) if is_same => id,
             id => {
                 let row = options.encode(name);
-                let id = self.engine.submit(Task::Work(WorkTask::PutPipeline { id, row }))?;
+                let id = self.engine.submit(Task::Work(WorkTask::Put { owner: Owner::Pipeline, id, row }))?;
                 u32::try_from(id).unwrap_or(u32::MAX)
             }
         };
@@ -141,7 +143,7 @@ impl Work {
         // What is under way is written first, so that nothing is left behind.
         let _alone =
             shared.as_ref().map(|shared| shared.order.write().unwrap_or_else(PoisonError::into_inner));
-        self.engine.submit(Task::Work(WorkTask::DeletePipeline(id)))?;
+        self.engine.submit(Task::Work(WorkTask::Delete(Owner::Pipeline, id)))?;
         Ok(())
     }
 

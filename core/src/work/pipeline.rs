@@ -580,9 +580,10 @@ pub(super) fn ns_of_ms(ms: u64) -> i64 {
 }
 
 fn check_address(address: &[u8]) -> Result<&[u8]> {
-    let address = address.strip_suffix(b"/").unwrap_or(address);
-    if !address.is_empty() {
+    let trimmed = address.strip_suffix(b"/").unwrap_or(address);
+    if !trimmed.is_empty() {
+        // As it was given: one slash at the end is forgiven, not one here and one there.
         path::parse(address).map_err(|error| error.with_path(address))?;
     }
-    Ok(address)
+    Ok(trimmed)
 }

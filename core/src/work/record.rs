@@ -69,7 +69,7 @@ impl Version {
         }
     }
 
-    fn put(&self, row: &mut Vec<u8>) {
+    pub(crate) fn put(&self, row: &mut Vec<u8>) {
         row.put_u64(self.facts);
         row.push(u8::from(self.hash.is_some()));
         if let Some(hash) = self.hash {
@@ -77,7 +77,7 @@ impl Version {
         }
     }
 
-    fn take(take: &mut Take<'_>) -> Result<Self, Malformed> {
+    pub(crate) fn take(take: &mut Take<'_>) -> Result<Self, Malformed> {
         let facts = take.u64()?;
         let hash = match flag(take)? {
             true => Some(u128::from_le_bytes(take.exact(16)?.try_into().map_err(|_| Malformed)?)),

@@ -1,12 +1,17 @@
 //! From what was said to what the engine takes.
 
+mod mirror;
+
 use std::time::Duration;
 
+use treewarden_core::export::ExportOptions;
 use treewarden_core::{
     Clock, Compare, ContentHash, Durability, Filter, Group, IgnoreRules, Kind, Options, PipelineOptions,
     Priority, Publish, RateLimit, Refresh, RefreshRun, Retry, RootOptions, RootWatch, ScanMode, ScanOptions,
     Schedule, VerifyOptions, Walker, Warden, WatchBackend, WatchMode, WatchOptions,
 };
+
+pub(crate) use mirror::{MirrorWanted, mirror_wanted};
 
 use super::names::*;
 use super::rules::name_of;
@@ -199,6 +204,25 @@ pub(crate) fn verify_options(options: Option<&OptionsObject>) -> Outcome<VerifyO
     }
     if said.flag(TW_OPTION_VERIFY_CONTENT) == Some(true) {
         built = built.content();
+    }
+    Ok(built)
+}
+
+/// Options of the kind `TW_OPTIONS_EXPORT`.
+pub(crate) fn export_options(options: Option<&OptionsObject>) -> Outcome<ExportOptions> {
+    let said = Settings::of(options, TW_OPTIONS_EXPORT)?;
+    let mut built = ExportOptions::new();
+    if let Some(name) = said.text(TW_OPTION_EXPORT_HOST) {
+        built = built.host(name);
+    }
+    if let Some(text) = said.text(TW_OPTION_EXPORT_TOKEN) {
+        built = built.token(text.parse()?);
+    }
+    if said.flag(TW_OPTION_EXPORT_PARTITIONED) == Some(true) {
+        built = built.partitioned();
+    }
+    if said.flag(TW_OPTION_EXPORT_REPLACE) == Some(true) {
+        built = built.replace();
     }
     Ok(built)
 }

@@ -18,6 +18,10 @@ pub const TW_OPTIONS_VERIFY: i32 = 6;
 pub const TW_OPTIONS_PIPELINE: i32 = 7;
 /// Options of `tw_limiter_new`.
 pub const TW_OPTIONS_LIMITER: i32 = 8;
+/// Options of `tw_warden_mirror`.
+pub const TW_OPTIONS_MIRROR: i32 = 9;
+/// Options of `tw_snapshot_export` and `tw_changes_export`.
+pub const TW_OPTIONS_EXPORT: i32 = 10;
 
 /// Flag: refuse to create a state file. Default 0.
 pub const TW_OPTION_OPEN_MUST_EXIST: i32 = 100;
@@ -250,6 +254,9 @@ pub const TW_GROUP_PARENT: i32 = 1;
 pub const TW_GROUP_DEPTH: i32 = 2;
 /// The files whose paths differ in the last extension only.
 pub const TW_GROUP_STEM: i32 = 3;
+/// The files for which a function gives the same key. `tw_list_pipeline` tells it; it is set by `tw_options_set_group`,
+/// not as a number.
+pub const TW_GROUP_FUNCTION: i32 = 4;
 
 /// Never.
 pub const TW_REFRESH_NEVER: i32 = 0;
@@ -270,3 +277,97 @@ pub const TW_OPTION_LIMITER_WINDOW_MS: i32 = 901;
 pub const TW_OPTION_LIMITER_PACING: i32 = 902;
 /// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200.
 pub const TW_OPTION_LIMITER_FLOOR_PERMILLE: i32 = 903;
+
+/// Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`; without
+/// both a mirror is opened as it was made, and only credentials and a CDN can be given.
+pub const TW_OPTION_MIRROR_ADDRESS: i32 = 1000;
+/// UTF-8, where to: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://ACCOUNT/CONTAINER[/PREFIX]`, `file:///DIR`
+/// for a directory of this machine that is there, or `local+https://HOST/BASE` for files that a server shows as they
+/// lie. The prefix stands as it is, the directory percent-encoded. No user name, no password, no query.
+pub const TW_OPTION_MIRROR_TARGET: i32 = 1001;
+/// UTF-8: send requests there instead of to the store's own address, `https://HOST[:PORT]`; with `http://` others can
+/// read along.
+pub const TW_OPTION_MIRROR_ENDPOINT: i32 = 1002;
+/// UTF-8: the region of an S3 bucket. Default `us-east-1`.
+pub const TW_OPTION_MIRROR_REGION: i32 = 1003;
+/// Flag: the name of an S3 bucket is part of the host name, not of the path. Default 0.
+pub const TW_OPTION_MIRROR_VIRTUAL_HOSTED: i32 = 1004;
+/// Flag: entity tags of an S3 bucket are no MD5 sums, as with KMS encryption. Default 0: what the store answers is
+/// compared with what was sent.
+pub const TW_OPTION_MIRROR_OPAQUE_ETAGS: i32 = 1005;
+/// UTF-8: what the URLs of the objects begin with, for those who read them. Default: none, and no file has a URL.
+pub const TW_OPTION_MIRROR_PUBLIC_URL: i32 = 1006;
+/// UTF-8: what every key begins with, before a slash. For a target without a prefix of its own. Default: nothing.
+pub const TW_OPTION_MIRROR_PREFIX: i32 = 1007;
+/// UTF-8, each call adds one: copy only files whose path below the address matches this pattern or another one that was
+/// added, with the syntax of `TW_OPTION_PIPELINE_GLOB`. At most 1,000. Default: every file.
+pub const TW_OPTION_MIRROR_GLOB: i32 = 1008;
+/// UTF-8: `Cache-Control` of every object. Default: none.
+pub const TW_OPTION_MIRROR_CACHE_CONTROL: i32 = 1009;
+/// UTF-8, each call adds one: `EXTENSION=TYPE`, as in `jxl=image/jxl`: the content type of files with this extension.
+/// Those that are usual are known.
+pub const TW_OPTION_MIRROR_CONTENT_TYPE: i32 = 1010;
+/// Files that are sent at a time, 1 to 1,000. Default 10.
+pub const TW_OPTION_MIRROR_UPLOADS_MAX: i32 = 1011;
+/// Bytes up to which a file is sent in one piece, and of the parts of larger ones, 5 MiB to 5 GiB. Default 8 MiB.
+pub const TW_OPTION_MIRROR_PART_BYTES: i32 = 1012;
+/// Bytes of files that are in memory at a time, over all uploads, at least one part. Default 64 MiB.
+pub const TW_OPTION_MIRROR_MEMORY_BYTES: i32 = 1013;
+/// Bytes a second that are sent at most, over all uploads, at least 1. Default: no limit.
+pub const TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S: i32 = 1014;
+/// How often a request is tried in one run, 1 to 1,000. Default 5.
+pub const TW_OPTION_MIRROR_ATTEMPTS_MAX: i32 = 1015;
+/// Wait before the second attempt, in milliseconds, 1 to a day; it doubles each time. Default 200.
+pub const TW_OPTION_MIRROR_BACKOFF_MS: i32 = 1016;
+/// Longest wait before an attempt, in milliseconds, from the first wait to a day. Default 20,000.
+pub const TW_OPTION_MIRROR_BACKOFF_MAX_MS: i32 = 1017;
+/// Deletions of one run beyond which all of them wait for confirmation; 0: every one waits. Default 10,000. See
+/// `tw_mirror_sync`.
+pub const TW_OPTION_MIRROR_DELETE_MAX: i32 = 1018;
+/// Share of all objects, in percent, beyond which 100 deletions or more wait for confirmation, 0 to 100. Default 50.
+pub const TW_OPTION_MIRROR_DELETE_SHARE_PERCENT: i32 = 1019;
+/// For how long a file must be still before it is sent, in milliseconds, up to a day. Default 1,000.
+pub const TW_OPTION_MIRROR_SETTLE_MS: i32 = 1020;
+/// Flag: the CDN is told of new objects too, not of changed and deleted ones alone. Default 0.
+pub const TW_OPTION_MIRROR_PURGE_NEW: i32 = 1021;
+
+/// UTF-8: the id of an access key, for S3. With `TW_OPTION_MIRROR_SECRET_KEY`. Credentials are in no state file and no
+/// message: they are given whenever the mirror is opened. One kind of them at a time; a directory needs none.
+pub const TW_OPTION_MIRROR_ACCESS_KEY: i32 = 1022;
+/// UTF-8: the secret of that key.
+pub const TW_OPTION_MIRROR_SECRET_KEY: i32 = 1023;
+/// UTF-8: the token that a temporary key comes with. Once it has expired, open the mirror with a new one.
+pub const TW_OPTION_MIRROR_SESSION_TOKEN: i32 = 1024;
+/// Flag: requests without a signature, for a store that lets everybody write. Default 0.
+pub const TW_OPTION_MIRROR_ANONYMOUS: i32 = 1025;
+/// Flag: the credentials of the machine itself, from the metadata service of its cloud. Default 0.
+pub const TW_OPTION_MIRROR_INSTANCE: i32 = 1026;
+/// UTF-8: the key of an Azure storage account, in Base64.
+pub const TW_OPTION_MIRROR_AZURE_KEY: i32 = 1027;
+/// UTF-8: a shared access signature of Azure, `sv=…&sig=…`.
+pub const TW_OPTION_MIRROR_AZURE_SAS: i32 = 1028;
+/// UTF-8: the key of a service account of Google Cloud: the JSON text, not the name of its file.
+pub const TW_OPTION_MIRROR_SERVICE_ACCOUNT: i32 = 1029;
+/// UTF-8: a bearer token for Google Cloud. Once it has expired, open the mirror with a new one.
+pub const TW_OPTION_MIRROR_GCS_TOKEN: i32 = 1030;
+
+/// UTF-8: the id of a zone of Cloudflare, which is told of changed and deleted objects. With
+/// `TW_OPTION_MIRROR_CLOUDFLARE_TOKEN`. A CDN is given whenever the mirror is opened, too. Default: no CDN.
+pub const TW_OPTION_MIRROR_CLOUDFLARE_ZONE: i32 = 1031;
+/// UTF-8: an API token that may purge the cache of this zone.
+pub const TW_OPTION_MIRROR_CLOUDFLARE_TOKEN: i32 = 1032;
+/// UTF-8: where the API is, for a gateway in front of it: `https`, or `http` on this machine. Default: Cloudflare.
+pub const TW_OPTION_MIRROR_CLOUDFLARE_ENDPOINT: i32 = 1033;
+/// URLs of one request at most, 1 to 500. Default 30, which every plan takes.
+pub const TW_OPTION_MIRROR_CLOUDFLARE_BATCH_MAX: i32 = 1034;
+
+/// UTF-8: what tells the trees of this machine from those of others, 1 to 255 bytes without `/` and control characters.
+/// A partitioned export needs it.
+pub const TW_OPTION_EXPORT_HOST: i32 = 1100;
+/// UTF-8: a token, as `tw_warden_token` gives it: the files then say which database they come from.
+pub const TW_OPTION_EXPORT_TOKEN: i32 = 1101;
+/// Flag: a directory with one file for each root, `host=HOST/root=ROOT/part-SEQ.parquet` for a snapshot and
+/// `changes-SEQ.parquet` for changes, as DuckDB, Hive and Arrow read it. Default 0: one file.
+pub const TW_OPTION_EXPORT_PARTITIONED: i32 = 1102;
+/// Flag: an existing Parquet file is replaced, in one step. What is no Parquet file never is. Default 0.
+pub const TW_OPTION_EXPORT_REPLACE: i32 = 1103;

@@ -1,12 +1,13 @@
 //! What every option takes. The table is the whole truth about that; `build.rs` relies on it.
 
-use treewarden_core::{Filter, IgnoreRules, RateLimit, RootWatch, Schedule, WatchOptions};
+use treewarden_core::mirror::Target;
+use treewarden_core::{Filter, IgnoreRules, RateLimit, RootWatch, Schedule, Token, WatchOptions};
 
 use super::names::*;
 use crate::border::{Failure, Outcome};
 
 /// Kinds of options, by their numbers.
-pub(super) const KINDS: [&str; 9] = [
+pub(super) const KINDS: [&str; 11] = [
     "TW_OPTIONS_OPEN",
     "TW_OPTIONS_ROOT",
     "TW_OPTIONS_SCAN",
@@ -16,6 +17,8 @@ pub(super) const KINDS: [&str; 9] = [
     "TW_OPTIONS_VERIFY",
     "TW_OPTIONS_PIPELINE",
     "TW_OPTIONS_LIMITER",
+    "TW_OPTIONS_MIRROR",
+    "TW_OPTIONS_EXPORT",
 ];
 
 /// One option.
@@ -50,6 +53,7 @@ pub(super) enum Times {
 
 const U32_MAX: i64 = u32::MAX as i64;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+const MIB: i64 = 1 << 20;
 /// The longest wait, interval and refresh time of the engine.
 const AGAIN_MS_MAX: i64 = 3_660 * DAY_MS;
 /// From a second: what `tw_options_add_tier` takes too.
@@ -65,6 +69,8 @@ const POLL_MS: Takes = {
 const RATE: Takes = Takes::Number(1, RateLimit::LIMIT_MAX as i64);
 const RATE_WINDOW: Takes = Takes::Number(1, RateLimit::WINDOW_MS_MAX.cast_signed());
 const RATE_FLOOR: Takes = Takes::Number(10, 1_000);
+/// Whether it makes sense is told by the function that takes it.
+const ONE_TEXT: Takes = Takes::Text(Times::Once, is_text);
 
 /// A table without saying every name twice.
 macro_rules! rules {
@@ -182,6 +188,47 @@ static RULES: &[Rule] = rules! {
     TW_OPTION_LIMITER_WINDOW_MS: RATE_WINDOW,
     TW_OPTION_LIMITER_PACING: Takes::Flag,
     TW_OPTION_LIMITER_FLOOR_PERMILLE: RATE_FLOOR,
+
+    TW_OPTION_MIRROR_ADDRESS: Takes::Bytes(Times::Once),
+    TW_OPTION_MIRROR_TARGET: Takes::Text(Times::Once, is_target),
+    TW_OPTION_MIRROR_ENDPOINT: ONE_TEXT,
+    TW_OPTION_MIRROR_REGION: ONE_TEXT,
+    TW_OPTION_MIRROR_VIRTUAL_HOSTED: Takes::Flag,
+    TW_OPTION_MIRROR_OPAQUE_ETAGS: Takes::Flag,
+    TW_OPTION_MIRROR_PUBLIC_URL: ONE_TEXT,
+    TW_OPTION_MIRROR_PREFIX: ONE_TEXT,
+    TW_OPTION_MIRROR_GLOB: Takes::Text(Times::Many, is_glob),
+    TW_OPTION_MIRROR_CACHE_CONTROL: ONE_TEXT,
+    TW_OPTION_MIRROR_CONTENT_TYPE: Takes::Text(Times::Many, is_content_type),
+    TW_OPTION_MIRROR_UPLOADS_MAX: Takes::Number(1, 1_000),
+    TW_OPTION_MIRROR_PART_BYTES: Takes::Number(5 * MIB, 5 * 1_024 * MIB),
+    TW_OPTION_MIRROR_MEMORY_BYTES: Takes::Number(5 * MIB, i64::MAX),
+    TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S: Takes::Number(1, i64::MAX),
+    TW_OPTION_MIRROR_ATTEMPTS_MAX: Takes::Number(1, 1_000),
+    TW_OPTION_MIRROR_BACKOFF_MS: Takes::Number(1, DAY_MS),
+    TW_OPTION_MIRROR_BACKOFF_MAX_MS: Takes::Number(1, DAY_MS),
+    TW_OPTION_MIRROR_DELETE_MAX: ANY_COUNT,
+    TW_OPTION_MIRROR_DELETE_SHARE_PERCENT: Takes::Number(0, 100),
+    TW_OPTION_MIRROR_SETTLE_MS: Takes::Number(0, DAY_MS),
+    TW_OPTION_MIRROR_PURGE_NEW: Takes::Flag,
+    TW_OPTION_MIRROR_ACCESS_KEY: ONE_TEXT,
+    TW_OPTION_MIRROR_SECRET_KEY: ONE_TEXT,
+    TW_OPTION_MIRROR_SESSION_TOKEN: ONE_TEXT,
+    TW_OPTION_MIRROR_ANONYMOUS: Takes::Flag,
+    TW_OPTION_MIRROR_INSTANCE: Takes::Flag,
+    TW_OPTION_MIRROR_AZURE_KEY: ONE_TEXT,
+    TW_OPTION_MIRROR_AZURE_SAS: ONE_TEXT,
+    TW_OPTION_MIRROR_SERVICE_ACCOUNT: ONE_TEXT,
+    TW_OPTION_MIRROR_GCS_TOKEN: ONE_TEXT,
+    TW_OPTION_MIRROR_CLOUDFLARE_ZONE: ONE_TEXT,
+    TW_OPTION_MIRROR_CLOUDFLARE_TOKEN: ONE_TEXT,
+    TW_OPTION_MIRROR_CLOUDFLARE_ENDPOINT: ONE_TEXT,
+    TW_OPTION_MIRROR_CLOUDFLARE_BATCH_MAX: Takes::Number(1, 500),
+
+    TW_OPTION_EXPORT_HOST: ONE_TEXT,
+    TW_OPTION_EXPORT_TOKEN: Takes::Text(Times::Once, is_token),
+    TW_OPTION_EXPORT_PARTITIONED: Takes::Flag,
+    TW_OPTION_EXPORT_REPLACE: Takes::Flag,
 };
 
 /// Finds an option among those of a kind.
@@ -255,6 +302,24 @@ fn is_glob(pattern: &str) -> Outcome<()> {
 
 fn is_schedule(text: &str) -> Outcome<()> {
     Ok(Schedule::parse(text).map(drop)?)
+}
+
+fn is_target(url: &str) -> Outcome<()> {
+    Ok(Target::parse(url).map(drop)?)
+}
+
+fn is_content_type(text: &str) -> Outcome<()> {
+    content_type(text).map(drop)
+}
+
+/// The extension and the type of `TW_OPTION_MIRROR_CONTENT_TYPE`.
+pub(super) fn content_type(text: &str) -> Outcome<(&str, &str)> {
+    let both = text.split_once('=').filter(|(extension, its)| !extension.is_empty() && !its.is_empty());
+    both.ok_or_else(|| Failure::invalid("a content type is given as `EXTENSION=TYPE`, as in `jxl=image/jxl`"))
+}
+
+fn is_token(text: &str) -> Outcome<()> {
+    Ok(text.parse::<Token>().map(drop)?)
 }
 
 fn is_schedule_or_empty(text: &str) -> Outcome<()> {

@@ -117,6 +117,15 @@ impl Pipeline {
         Ok(jobs.unwrap_or_default())
     }
 
+    /// True for a job of this pipeline, not of another one of the same name; of one that has ended the name is all
+    /// there is to go by. To be called detached.
+    fn has(&self, job: &Job) -> bool {
+        match job.lock().as_ref() {
+            Some(its) => self.pipeline.is_of(its),
+            None => job.pipeline_name() == self.pipeline.name(),
+        }
+    }
+
     /// Completes those that have not ended: an answer for each of them. To be called detached. What cannot be
     /// stored leaves all as they are.
     fn complete_all(&self, jobs: &[Py<Job>]) -> treewarden::Result<Vec<Option<treewarden::Result<()>>>> {
@@ -228,7 +237,7 @@ impl Pipeline {
         self.check(py)?;
         let jobs = jobs.try_iter()?.map(|job| Ok(job?.cast_into::<Job>()?.unbind()));
         let jobs = jobs.collect::<PyResult<Vec<Py<Job>>>>()?;
-        if let Some(job) = jobs.iter().find(|job| job.get().pipeline_name() != self.pipeline.name()) {
+        if let Some(job) = group::outside(py, || jobs.iter().find(|job| !self.has(job.get()))) {
             let shown = job.get().shown_path();
             return Err(errors::invalid(py, format!("job `{shown}` is one of another pipeline")));
         }

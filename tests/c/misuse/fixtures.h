@@ -7,12 +7,13 @@
 #define MISUSE_FIXTURES_H
 
 #define FILES 300
-#define OPTION_KINDS 9
+#define OPTION_KINDS 11
+#define URL "https://cdn.example"
 
 /* The generated part refuses to compile where the header has a type that is not here. */
 #define FOR_ALL_TYPES(X)                                                                                         \
     X(warden) X(snapshot) X(iter) X(list) X(changes) X(follow) X(events) X(listener) X(options) X(cancel) X(pipeline) \
-    X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error)
+    X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error) X(mirror) X(following) X(urls)
 
 #define AS_ENUM(name) T_##name,
 enum { FOR_ALL_TYPES(AS_ENUM) TYPES };
@@ -21,7 +22,9 @@ static void *held[TYPES], *freed[TYPES], *options[OPTION_KINDS];
 static tw_warden *spare_warden, *closed_warden, *clocked;
 static tw_changes *delivery;
 static tw_pipeline *rated, *idle;
+static tw_mirror *unfollowed;
 static tw_scan_hooks hooks;
+static tw_mirror_hooks mirror_hooks;
 static tw_completion completion;
 static tw_pair pair;
 static tw_bytes some_bytes;
@@ -30,7 +33,26 @@ static char token[TW_TOKEN_ROOM];
 static int spare_is_used;
 
 /* Lists, by the functions that read their rows. */
-enum { ROOTS, REPORTS, OPERATIONS, PAIRS, TEXTS, EXPLANATION, VERIFY, REBUILD, WORK_ITEMS, WORK_EXPLANATION, LISTS };
+enum {
+    ROOTS,
+    REPORTS,
+    OPERATIONS,
+    PAIRS,
+    TEXTS,
+    EXPLANATION,
+    VERIFY,
+    REBUILD,
+    PIPELINES,
+    WORK_ITEMS,
+    WORK_EXPLANATION,
+    MIRRORS,
+    MIRROR_STATUS,
+    MIRROR_REPORT,
+    MIRROR_PLAN,
+    AUDIT,
+    URL_CHANGES,
+    LISTS
+};
 static tw_list *lists[LISTS];
 
 static const char *numbered(const char *name) {
@@ -43,10 +65,13 @@ static const char *numbered(const char *name) {
 static void *make_warden(void) {
     tw_warden *warden = NULL;
     tw_pipeline *pipeline = NULL;
+    tw_mirror *mirror = NULL;
     OK(tw_warden_open(tw_str(in_dir(numbered("spare"))), options[TW_OPTIONS_OPEN], &warden, &err));
     OK(tw_warden_add_root(warden, tw_str("music"), tw_str(in_dir("tree")), NULL, &err));
     OK(tw_warden_pipeline(warden, tw_str("old"), options[TW_OPTIONS_PIPELINE], &pipeline, &err));
     OK(tw_pipeline_free(pipeline, &err));
+    OK(tw_warden_mirror(warden, tw_str("old"), options[TW_OPTIONS_MIRROR], &mirror, &err));
+    OK(tw_mirror_free(mirror, &err));
     return warden;
 }
 
@@ -81,6 +106,18 @@ MAKER(workers, tw_pipeline_work(idle, 1, no_work, NULL, NULL, &made, &err))
 MAKER(limiter, tw_limiter_new(options[TW_OPTIONS_LIMITER], &made, &err))
 MAKER(batch, tw_warden_batch(held[T_warden], &made, &err))
 MAKER(value, tw_space_get(held[T_warden], tw_str("space"), tw_str("key"), &made, &err))
+
+/* Each under another name: one that is opened again ends the one before. */
+MAKER(mirror, tw_warden_mirror(held[T_warden], tw_str(numbered("mirror")), options[TW_OPTIONS_MIRROR], &made, &err))
+MAKER(urls, tw_mirror_urls(held[T_mirror], &made, &err))
+
+static void *make_following(void) {
+    tw_mirror *mirror = make_mirror();
+    tw_following *made = NULL;
+    OK(tw_mirror_follow(mirror, &made, &err));
+    OK(tw_mirror_free(mirror, &err));
+    return made;
+}
 
 static void *make_jobs(void) {
     tw_jobs *made = NULL;
@@ -136,6 +173,13 @@ static void make_all_options(void) {
     OK(tw_options_set_int(options[TW_OPTIONS_PIPELINE], TW_OPTION_PIPELINE_SETTLE_MS, 0, &err));
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_LIMIT, 100, &err));
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_WINDOW_MS, 1, &err));
+    char target[700];
+    snprintf(target, sizeof target, "file://%s", in_dir("remote"));
+    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_ADDRESS, tw_str("music"), &err));
+    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_TARGET, tw_str(target), &err));
+    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_PUBLIC_URL, tw_str(URL), &err));
+    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_GLOB, tw_str("file-000?"), &err));
+    OK(tw_options_set_int(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
 }
 
 static void free_all_options(void) {
@@ -148,7 +192,8 @@ static void free_all_options(void) {
 static void after_success(const char *name) {
     static const char *const spoil[] = {"tw_warden_close",     "tw_warden_unwatch",        "tw_warden_add_root",
                                         "tw_warden_move_root", "tw_warden_remove_root",    "tw_warden_set_root_options",
-                                        "tw_warden_watch",     "tw_warden_remove_pipeline"};
+                                        "tw_warden_watch",     "tw_warden_remove_pipeline",
+                                        "tw_warden_remove_mirror"};
     for (size_t i = 0; i < sizeof spoil / sizeof spoil[0]; ++i) {
         spare_is_used |= strcmp(name, spoil[i]) == 0;
     }
@@ -169,12 +214,36 @@ static tw_pipeline *open_pipeline(const char *name, int32_t option, int64_t valu
     tw_pipeline *pipeline = NULL;
     OK(tw_options_set_int(of_it, option, value, &err));
     OK(tw_options_set_bytes(of_it, TW_OPTION_PIPELINE_GLOB, tw_str(glob), &err));
+    /* So that the first pipeline in the list has a row of each kind. */
+    OK(tw_options_set_bytes(of_it, TW_OPTION_PIPELINE_ROOT, tw_str("music"), &err));
+    OK(tw_options_set_int(of_it, TW_OPTION_PIPELINE_REFRESH, TW_REFRESH_TIERS, &err));
     if (option == TW_OPTION_PIPELINE_RATE_LIMIT) {
         OK(tw_options_set_int(of_it, TW_OPTION_PIPELINE_RATE_WINDOW_MS, 1000, &err));
     }
     OK(tw_warden_pipeline(held[T_warden], tw_str(name), of_it, &pipeline, &err));
     OK(tw_options_free(of_it, &err));
     return pipeline;
+}
+
+/* A mirror that has run once, and a list of every type that comes of it. */
+static void make_mirrors(void) {
+    tw_mirror *mirror = held[T_mirror] = make_mirror();
+    tw_mirror *again = NULL;
+    tw_urls *before = NULL;
+    unfollowed = make_mirror();
+    /* So that it can be opened as it was made. */
+    OK(tw_warden_mirror(held[T_warden], tw_str("again"), options[TW_OPTIONS_MIRROR], &again, &err));
+    OK(tw_mirror_free(again, &err));
+    OK(tw_mirror_urls(mirror, &before, &err));
+    OK(tw_mirror_plan(mirror, &lists[MIRROR_PLAN], &err));
+    OK(tw_mirror_sync(mirror, 0, NULL, 0, &lists[MIRROR_REPORT], &err));
+    held[T_urls] = make_urls();
+    OK(tw_urls_diff(held[T_urls], before, &lists[URL_CHANGES], &err));
+    OK(tw_urls_free(before, &err));
+    write_file("remote/stranger", "stranger");
+    OK(tw_mirror_audit(mirror, 0, 0, &lists[AUDIT], &err));
+    OK(tw_mirror_status(mirror, &lists[MIRROR_STATUS], &err));
+    OK(tw_warden_mirrors(held[T_warden], &lists[MIRRORS], &err));
 }
 
 static void make_lists(void) {
@@ -184,7 +253,8 @@ static void make_lists(void) {
     OK(tw_warden_scan(clocked, NULL, NULL, 0, &lists[REPORTS], &err));
     OK(tw_warden_history(clocked, 9, &lists[OPERATIONS], &err));
     OK(tw_space_items(warden, tw_str("space"), tw_str(""), tw_str(""), 9, &lists[PAIRS], &err));
-    OK(tw_warden_pipelines(warden, &lists[TEXTS], &err));
+    OK(tw_snapshot_roots(held[T_snapshot], &lists[TEXTS], &err));
+    OK(tw_warden_pipelines(warden, &lists[PIPELINES], &err));
     OK(tw_warden_explain(warden, address, &lists[EXPLANATION], &err));
     write_file("second/new", "new");
     OK(tw_warden_verify(clocked, NULL, NULL, 0, &lists[VERIFY], &err));
@@ -203,6 +273,7 @@ static void make_fixtures(void) {
     write_files("tree/file", FILES);
     write_file("tree/gone", "gone");
     make_dir("second");
+    make_dir("remote");
     write_file("second/file", "file");
     OK(tw_warden_open(tw_str(in_dir("state.tw")), options[TW_OPTIONS_OPEN], &warden, &err));
     held[T_warden] = warden;
@@ -223,6 +294,7 @@ static void make_fixtures(void) {
     held[T_pipeline] = pipeline;
     idle = open_pipeline("idle", TW_OPTION_PIPELINE_SETTLE_MS, 0, "nothing");
     rated = open_pipeline("rated", TW_OPTION_PIPELINE_RATE_LIMIT, 10, "nothing");
+    make_mirrors();
     for (int type = 0; type < TYPES; ++type) {
         if (held[type] == NULL) {
             held[type] = types[type].make();
@@ -251,6 +323,7 @@ static void free_fixtures(void) {
     OK(tw_changes_free(delivery, &err));
     OK(tw_pipeline_free(idle, &err));
     OK(tw_pipeline_free(rated, &err));
+    OK(tw_mirror_free(unfollowed, &err));
     OK(tw_warden_free(spare_warden, &err));
     OK(tw_warden_free(closed_warden, &err));
     OK(tw_warden_free(clocked, &err));

@@ -31,7 +31,8 @@
 /* Which lists a function reads; what is not here is refused. */
 static int is_read_by(int list, int reader) {
     return list == reader || (list == EXPLANATION && (reader == TEXTS || reader == PAIRS || reader == ROOTS)) ||
-           (list == WORK_EXPLANATION && reader == PAIRS);
+           (list == WORK_EXPLANATION && reader == PAIRS) || (list == PIPELINES && reader == TEXTS) ||
+           (list == MIRRORS && reader == TEXTS);
 }
 
 static tw_status read_row(int reader, const tw_list *list) {
@@ -52,8 +53,22 @@ static tw_status read_row(int reader, const tw_list *list) {
         return tw_list_verify(list, 0, ROW(tw_verify_report), sizeof(tw_verify_report), &err);
     case REBUILD:
         return tw_list_rebuild(list, 0, ROW(tw_rebuild_report), sizeof(tw_rebuild_report), &err);
+    case PIPELINES:
+        return tw_list_pipeline(list, 0, ROW(tw_pipeline_info), sizeof(tw_pipeline_info), &err);
     case WORK_ITEMS:
         return tw_list_work_item(list, 0, ROW(tw_work_item), sizeof(tw_work_item), &err);
+    case MIRRORS:
+        return tw_list_mirror(list, 0, ROW(tw_mirror_info), sizeof(tw_mirror_info), &err);
+    case MIRROR_STATUS:
+        return tw_list_mirror_status(list, 0, ROW(tw_mirror_status_info), sizeof(tw_mirror_status_info), &err);
+    case MIRROR_REPORT:
+        return tw_list_mirror_report(list, 0, ROW(tw_mirror_report), sizeof(tw_mirror_report), &err);
+    case MIRROR_PLAN:
+        return tw_list_mirror_plan(list, 0, ROW(tw_mirror_plan_info), sizeof(tw_mirror_plan_info), &err);
+    case AUDIT:
+        return tw_list_audit(list, 0, ROW(tw_audit_report), sizeof(tw_audit_report), &err);
+    case URL_CHANGES:
+        return tw_list_url_change(list, 0, ROW(tw_url_change), sizeof(tw_url_change), &err);
     default:
         return tw_list_work_explanation(list, 0, ROW(tw_work_explanation), sizeof(tw_work_explanation), &err);
     }
@@ -73,6 +88,24 @@ static void rows_of_another_type(void) {
         if (list != VERIFY) {
             REFUSED(TW_STATUS_INVALID_ARGUMENT,
                     tw_list_difference(lists[list], 0, ROW(tw_difference), sizeof(tw_difference), &err));
+        }
+        if (list != PIPELINES) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_list_pipeline_root(lists[list], 0, 0, ROW(tw_bytes), &err));
+            REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_list_pipeline_glob(lists[list], 0, 0, ROW(tw_bytes), &err));
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_list_pipeline_tier(lists[list], 0, 0, ROW(tw_tier), sizeof(tw_tier), &err));
+        }
+        if (list != MIRROR_REPORT && list != MIRROR_PLAN) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_list_mirror_error(lists[list], 0, ROW(tw_mirror_error), sizeof(tw_mirror_error), &err));
+        }
+        if (list != MIRROR_PLAN) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_list_mirror_step(lists[list], 0, ROW(tw_mirror_step), sizeof(tw_mirror_step), &err));
+        }
+        if (list != AUDIT) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_list_audit_finding(lists[list], 0, ROW(tw_audit_finding), sizeof(tw_audit_finding), &err));
         }
         if (list != OPERATIONS && list != WORK_ITEMS) {
             REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_list_arrow(lists[list], &outputs[0].stream, &err));
@@ -94,13 +127,18 @@ static void structs_that_make_no_sense(void) {
     tw_pair bad_pair = pair;
     const tw_jobs *jobs = held[T_jobs];
     void *const no_cancels[] = {held[T_snapshot], freed[T_cancel], (void *)(uintptr_t)12345};
+    tw_mirror_hooks bad_run;
     memset(&bad_hooks, 0, sizeof bad_hooks);
+    memset(&bad_run, 0, sizeof bad_run);
     for (size_t i = 0; i < sizeof no_cancels / sizeof no_cancels[0]; ++i) {
         bad_hooks.cancel = no_cancels[i];
         REFUSED(TW_STATUS_INVALID_HANDLE,
                 tw_warden_scan(clocked, NULL, &bad_hooks, sizeof bad_hooks, (tw_list **)output(0), &err));
         REFUSED(TW_STATUS_INVALID_HANDLE,
                 tw_warden_verify(clocked, NULL, &bad_hooks, sizeof bad_hooks, (tw_list **)output(0), &err));
+        bad_run.cancel = no_cancels[i];
+        REFUSED(TW_STATUS_INVALID_HANDLE,
+                tw_mirror_sync(held[T_mirror], 0, &bad_run, sizeof bad_run, (tw_list **)output(0), &err));
     }
     memset(&bad, 0, sizeof bad);
     bad.has_reference = 2;

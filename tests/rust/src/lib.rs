@@ -6,15 +6,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod cdn;
 pub mod child;
 mod deep;
 pub mod generation;
 pub mod live;
+pub mod mirror;
 mod mount;
 mod mutator;
+pub mod redis;
 pub mod reference;
 pub mod replay;
 mod rng;
+pub mod s3;
 mod talk;
 mod tree;
 pub mod work;

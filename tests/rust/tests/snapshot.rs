@@ -61,8 +61,44 @@ fn a_prefix_is_a_path_and_not_the_beginning_of_a_name() {
         assert_eq!(paths(snapshot.files(nothing)), Vec::<String>::new(), "{nothing}");
         assert!(snapshot.get(nothing).is_none(), "{nothing}");
     }
-    for odd in ["", "/", "//", "/root/cover.jpg", "root/../root/cover.jpg", "root/./cover.jpg"] {
-        assert!(snapshot.get(odd).is_none_or(|e| e.kind() == Kind::Dir), "{odd:?} is no address of a file");
+}
+
+#[test]
+fn what_is_no_address_finds_nothing() {
+    let world = library();
+    let snapshot = world.snapshot();
+    for odd in ["", "/"] {
+        assert!(snapshot.get(odd).is_none() && snapshot.get_missing(odd).is_none(), "{odd:?}");
+    }
+    for odd in [
+        "//",
+        "/root",
+        "//root",
+        "/root/cover.jpg",
+        "root//",
+        "root///",
+        "root//2023",
+        "root//cover.jpg",
+        "root/2023//",
+        "root/2023//a.flac",
+        "root/cover.jpg//",
+        "root/.",
+        "root/..",
+        "root/./cover.jpg",
+        "root/../root/cover.jpg",
+        "root/2023/../cover.jpg",
+        "root/2023/.",
+    ] {
+        assert!(snapshot.get(odd).is_none() && !snapshot.contains(odd), "{odd}");
+        assert!(snapshot.get_missing(odd).is_none() && snapshot.du(odd).is_none(), "{odd}");
+        assert_eq!(paths(snapshot.entries(odd)), Vec::<String>::new(), "{odd}");
+        assert_eq!(paths(snapshot.children(odd)), Vec::<String>::new(), "{odd}");
+    }
+    // One slash at the end is forgiven.
+    for (address, below) in [("root/", 11), ("root/2024/", 3), ("root/cover.jpg/", 1)] {
+        let entry = snapshot.get(address).expect("it is there");
+        assert_eq!(entry.path(), address.as_bytes().strip_suffix(b"/").unwrap());
+        assert_eq!(snapshot.entries(address).count(), below, "{address}");
     }
 }
 
@@ -140,6 +176,26 @@ fn a_held_snapshot_stays_as_it_was() {
         world.reopen();
         assert_same_dump("after the warden was closed", &before, &dump(&held));
         assert!(world.snapshot().seq() > held.seq());
+    }
+}
+
+#[test]
+fn a_file_that_stays_where_it_was_in_another_directory_did_not_move() {
+    for walker in both_walkers() {
+        let world = World::settled(walker, |t| {
+            t.file("d/b", "2").file("d/c", "3");
+        });
+        let old = world.snapshot();
+        // The name `d` is another directory's now, and the same file is in it.
+        world.tree.rename("d", "e").dir("d").rename("e/b", "d/b").append("d/b", "more");
+        world.scan();
+        let changes = world.snapshot().diff(&old);
+        let b: Vec<_> = changes.iter().filter(|change| change.path == b"root/d/b").collect();
+        assert!(
+            matches!(b[..], [one] if one.kind == treewarden::ChangeKind::Modified && one.from.is_none()),
+            "{changes:#?}"
+        );
+        assert!(changes.iter().all(|change| change.from.as_ref() != Some(&change.path)), "{changes:#?}");
     }
 }
 

@@ -563,7 +563,7 @@ fn calls_that_make_no_sense_are_refused_and_change_nothing() {
         t.file("a", "x");
     });
     let p = open(&world, &plain().lease_ms(MINUTE_MS));
-    for bad in ["/root", "root//a", "root/../a", "root/./a", "root/\0"] {
+    for bad in ["//", "/root", "root//", "root//a", "root/../a", "root/./a", "root/\0"] {
         refused(bad, p.request(bad, Priority::High), INVALID);
         refused(bad, p.retry(bad), INVALID);
         refused(bad, p.list(bad, None, 1), INVALID);

@@ -1,0 +1,164 @@
+//! A mirror that follows by itself: one thread that runs it after each commit, and one that purges.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::path::escape;
+use crate::scan::CancelToken;
+use crate::signal::{Flag, Interrupt, Waited};
+
+use super::report::{MirrorContext, MirrorReport};
+use super::shared::Shared;
+
+/// The wait after a run that was given up; it doubles.
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The wait for files that are not still yet.
+const SOON: Duration = Duration::from_millis(200);
+
+/// A mirror that follows. It stops when this is dropped.
+pub struct Following {
+    shared: Arc<Shared>,
+    cancel: CancelToken,
+    flag: Arc<Flag>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Following {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Following").field("mirror", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl Following {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
+        shared.usable()?;
+        if shared.following.swap(true, Ordering::AcqRel) {
+            let text = format!("mirror `{}` follows already", escape(shared.name.as_bytes()));
+            return Err(Error::new(ErrorKind::Busy, text));
+        }
+        let cancel = CancelToken::new();
+        let interrupt = Interrupt::new(&shared.engine.signal);
+        let flag = interrupt.flag();
+        shared.set_follower(&flag);
+        let mut following =
+            Self { shared: Arc::clone(shared), cancel: cancel.clone(), flag, threads: Vec::new() };
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| {
+                Error::new(ErrorKind::Io, format!("cannot start a thread: {error}")).with_source(error)
+            })
+        };
+        // The threads hold the mirror and not the warden: who drops the last handle of that ends them.
+        let (its, token) = (Arc::clone(shared), cancel.clone());
+        let purge = spawn(
+            "tw-purge",
+            Box::new(move || {
+                its.purge_always(&|| token.is_cancelled() || its.stop.is_cancelled());
+            }),
+        );
+        let its = Arc::clone(shared);
+        let run = spawn(
+            "tw-mirror",
+            Box::new(move || {
+                follow(&its, &cancel, &interrupt);
+                its.following.store(false, Ordering::Release);
+            }),
+        );
+        match (purge, run) {
+            (Ok(purge), Ok(run)) => {
+                following.threads = vec![purge, run];
+                Ok(following)
+            }
+            (Err(error), run) => {
+                // It ends, and says so.
+                following.threads.extend(run);
+                Err(error)
+            }
+            (purge, Err(error)) => {
+                following.threads.extend(purge);
+                shared.following.store(false, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops and waits: a run ends within a part of a file. What is acknowledged stays so.
+    pub fn stop(self) {}
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if self.shared.engine.is_forked() {
+            // Its threads are not here to be waited for, and may hold the locks.
+            self.threads.clear();
+            return;
+        }
+        self.cancel.cancel();
+        self.flag.raise();
+        self.shared.wake_purger();
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() {
+                if self.shared.is_runner(thread.thread().id()) {
+                    self.shared.storage.interrupt();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
+    let context = MirrorContext::new().cancel(cancel.clone());
+    let mut failures = 0_u32;
+    while !cancel.is_cancelled() && !shared.stop.is_cancelled() {
+        let seq = shared.engine.load().seq();
+        let (again, patient) = match shared.sync(&context) {
+            Ok(report) => after(&report, &mut failures),
+            Err(_) if cancel.is_cancelled() || shared.stop.is_cancelled() => return,
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => {
+                tracing::warn!(mirror = shared.name, %error, "the mirror waits");
+                failures += 1;
+                (Some(wait(failures)), true)
+            }
+        };
+        let deadline = again.map(|wait| Instant::now() + wait);
+        // Something new is no reason to ask a storage sooner that has just refused.
+        let mut after = if patient { u64::MAX } else { seq };
+        while !cancel.is_cancelled() && !shared.stop.is_cancelled() {
+            match shared.engine.signal.wait(after, deadline, interrupt) {
+                Waited::Seq(_) | Waited::TimedOut => break,
+                Waited::Interrupted => after = after.max(seq),
+                Waited::Closed => return,
+            }
+        }
+    }
+}
+
+/// When to run again after a run that ended, and whether to wait so long even when something new comes.
+fn after(report: &MirrorReport, failures: &mut u32) -> (Option<Duration>, bool) {
+    if report.unanswered > 0 {
+        *failures += 1;
+        return (Some(wait(*failures)), true);
+    }
+    if report.failed + report.changed > 0 {
+        // Files, not the storage: the next scan tells more of them than asking again.
+        *failures += 1;
+        return (Some(wait(*failures)), false);
+    }
+    *failures = 0;
+    let again = match (report.unsettled, report.held) {
+        (0, 0) => None,
+        (0, _) => Some(WAIT_MAX),
+        _ => Some(SOON),
+    };
+    (again, false)
+}
+
+fn wait(failures: u32) -> Duration {
+    WAIT.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(WAIT_MAX)
+}

@@ -1,0 +1,216 @@
+//! From a target and credentials to the client of its store. Nothing is sent, and nothing comes from anywhere but
+//! these two.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder, split_sas};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
+use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::path::escape;
+
+use super::super::credentials::{Credentials, Kind};
+use super::super::storage::{StorageError, StorageFault, StorageResult};
+use super::super::target::{Place, Target};
+use super::Flavour;
+use super::fault::scrub;
+use super::instance::Instance;
+use super::wire::Connector;
+
+/// A client, ready for use.
+pub(super) struct Built {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// Where parts have numbers and an id that outlives the process.
+    pub(super) parts: Option<Arc<dyn MultipartStore>>,
+    pub(super) flavour: Flavour,
+    pub(super) root: Option<Root>,
+}
+
+pub(super) fn build(target: &Target, credentials: &Credentials) -> Result<Built> {
+    match target.place() {
+        Place::S3 { bucket } => s3(target, bucket, credentials),
+        Place::Gcs { bucket } => gcs(target, bucket, credentials),
+        Place::Azure { account, container } => azure(target, account, container, credentials),
+        Place::Directory(path) => directory(path),
+        Place::Local { .. } => Err(Error::new(ErrorKind::Unsupported, "local files are served, not stored")),
+    }
+}
+
+/// The mirror repeats, waits and slows down for all requests together; a client that did so by itself would
+/// multiply it.
+fn once() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+fn client_options(target: &Target) -> ClientOptions {
+    let http = target.get_endpoint().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    ClientOptions::new().with_allow_http(http)
+}
+
+fn unusable(target: &Target, credentials: &Credentials, error: &object_store::Error) -> Error {
+    Error::invalid(format!("{target} cannot be used: {}", scrub(&error.to_string(), &credentials.secrets())))
+}
+
+fn s3(target: &Target, bucket: &str, credentials: &Credentials) -> Result<Built> {
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(target.get_region().unwrap_or("us-east-1"))
+        .with_virtual_hosted_style_request(target.get_virtual_hosted())
+        .with_retry(once())
+        .with_client_options(client_options(target))
+        .with_http_connector(Connector);
+    if let Some(endpoint) = target.get_endpoint() {
+        builder = builder.with_endpoint(match endpoint.split_once("://") {
+            Some((scheme, host)) if target.get_virtual_hosted() => format!("{scheme}://{bucket}.{host}"),
+            _ => endpoint.to_owned(),
+        });
+    }
+    builder = match credentials.kind() {
+        Kind::Keys { id, secret } => {
+            let builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+            match credentials.get_session_token() {
+                Some(token) => builder.with_token(token),
+                None => builder,
+            }
+        }
+        Kind::Anonymous => builder.with_skip_signature(true),
+        // Without keys it asks the metadata service.
+        _ => builder,
+    };
+    let store = Arc::new(builder.build().map_err(|error| unusable(target, credentials, &error))?);
+    let parts: Arc<dyn MultipartStore> = Arc::<object_store::aws::AmazonS3>::clone(&store);
+    Ok(Built { store, parts: Some(parts), flavour: Flavour::S3, root: None })
+}
+
+fn gcs(target: &Target, bucket: &str, credentials: &Credentials) -> Result<Built> {
+    let mut builder = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(bucket)
+        .with_retry(once())
+        .with_client_options(client_options(target))
+        .with_http_connector(Connector);
+    if let Some(endpoint) = target.get_endpoint() {
+        builder = builder.with_base_url(endpoint);
+    }
+    let fixed =
+        |bearer: &str| Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_owned() }));
+    // Without any of these it would look into the home directory.
+    builder = match credentials.kind() {
+        Kind::GcsServiceAccount(json) => builder.with_service_account_key(json),
+        Kind::GcsToken(token) => builder.with_credentials(fixed(token)),
+        Kind::Instance => {
+            let instance = Instance::gcs().map_err(|error| unusable(target, credentials, &error))?;
+            builder.with_credentials(Arc::new(instance))
+        }
+        _ => builder.with_credentials(fixed("")).with_skip_signature(true),
+    };
+    let store = Arc::new(builder.build().map_err(|error| {
+        match credentials.kind() {
+            // What cannot be read may be quoted.
+            Kind::GcsServiceAccount(_) => Error::invalid("the key of the service account cannot be used")
+                .with_hint("it is the whole JSON text that was downloaded for the account"),
+            _ => unusable(target, credentials, &error),
+        }
+    })?);
+    let parts: Arc<dyn MultipartStore> = Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store);
+    Ok(Built { store, parts: Some(parts), flavour: Flavour::Gcs, root: None })
+}
+
+fn azure(target: &Target, account: &str, container: &str, credentials: &Credentials) -> Result<Built> {
+    let mut builder = MicrosoftAzureBuilder::new()
+        .with_account(account)
+        .with_container_name(container)
+        .with_retry(once())
+        .with_client_options(client_options(target))
+        .with_http_connector(Connector);
+    if let Some(endpoint) = target.get_endpoint() {
+        builder = builder.with_endpoint(endpoint.to_owned());
+    }
+    let fixed = |credential: AzureCredential| Arc::new(StaticCredentialProvider::new(credential));
+    builder = match credentials.kind() {
+        Kind::AzureKey(key) => {
+            let key = AzureAccessKey::try_new(key).map_err(|_| {
+                Error::invalid("the account key is not Base64")
+                    .with_hint("copy it whole, with the `=` at its end")
+            })?;
+            builder.with_credentials(fixed(AzureCredential::AccessKey(key)))
+        }
+        Kind::AzureSas(sas) => {
+            let pairs = split_sas(sas).map_err(|_| {
+                Error::invalid("the shared access signature cannot be read")
+                    .with_hint("it is a query: `sv=…&sp=…&sig=…`")
+            })?;
+            builder.with_credentials(fixed(AzureCredential::SASToken(pairs)))
+        }
+        Kind::Instance => {
+            let instance = Instance::azure().map_err(|error| unusable(target, credentials, &error))?;
+            builder.with_credentials(Arc::new(instance))
+        }
+        _ => builder
+            .with_credentials(fixed(AzureCredential::BearerToken(String::new())))
+            .with_skip_signature(true),
+    };
+    let store = Arc::new(builder.build().map_err(|error| unusable(target, credentials, &error))?);
+    Ok(Built { store, parts: None, flavour: Flavour::Azure, root: None })
+}
+
+fn directory(path: &FsPath) -> Result<Built> {
+    let root = Root::new(path)?;
+    let store = LocalFileSystem::new_with_prefix(path).map_err(|error| {
+        let reason = scrub(&error.to_string(), &[]);
+        Error::new(ErrorKind::Io, format!("the directory cannot be used: {reason}")).with_path(bytes_of(path))
+    })?;
+    // A file may take the place of a directory that has become empty. What is acknowledged is on disk.
+    let store = Arc::new(store.with_automatic_cleanup(true).with_fsync(true));
+    Ok(Built { store, parts: None, flavour: Flavour::Directory, root: Some(root) })
+}
+
+fn bytes_of(path: &FsPath) -> &[u8] {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
+}
+
+/// The directory that objects are put into, as it was when the mirror connected.
+///
+/// A disk that is no longer mounted leaves an empty directory behind: everything put there would fill the wrong
+/// disk, and nothing would seem to be left of the copy.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Root {
+    fn new(path: &FsPath) -> Result<Self> {
+        let data = std::fs::metadata(path).map_err(|error| {
+            Error::io("use the directory", bytes_of(path), error)
+                .with_hint("create it, or mount the disk it is on")
+        })?;
+        if !data.is_dir() {
+            let shown = escape(bytes_of(path));
+            return Err(Error::invalid(format!("`{shown}` is not a directory")).with_path(bytes_of(path)));
+        }
+        Ok(Self { path: path.to_owned(), device: data.dev(), inode: data.ino() })
+    }
+
+    /// Fails when it is another one now.
+    pub(super) fn check(&self) -> StorageResult<()> {
+        let why = match std::fs::metadata(&self.path) {
+            Ok(data) if (data.dev(), data.ino()) == (self.device, self.inode) => return Ok(()),
+            Ok(_) => "it is another directory than before; is its disk mounted?".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let shown = escape(bytes_of(&self.path));
+        Err(StorageError::new(StorageFault::Misconfigured, format!("`{shown}` cannot be used: {why}")))
+    }
+
+    /// True when a directory is where this object belongs.
+    pub(super) fn is_dir(&self, key: &str) -> bool {
+        self.path.join(key).is_dir()
+    }
+}

@@ -1,0 +1,548 @@
+//! What a failure means, and how it is told: one line, without secrets, without control characters.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use object_store::client::{HttpError, HttpErrorKind};
+
+use crate::path::escape;
+
+use super::super::storage::{StorageError, StorageFault};
+
+const MESSAGE_CHARS_MAX: usize = 500;
+const HIDDEN: &str = "***";
+
+/// A failure with the code that the store gave it, before it is told to anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) fault: StorageFault,
+    /// `NoSuchKey`, or the name of an error of the operating system; empty where there is none.
+    pub(super) code: String,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(fault: StorageFault, code: &str, message: impl Into<String>) -> Self {
+        Self { fault, code: code.to_owned(), message: message.into() }
+    }
+
+    pub(super) fn late(limit: Duration) -> Self {
+        Self::new(StorageFault::Transient, "", format!("no answer within {} s", limit.as_secs()))
+    }
+
+    /// For others, who see the message.
+    pub(super) fn told(self, secrets: &[String]) -> StorageError {
+        StorageError::new(self.fault, scrub(&self.message, secrets))
+    }
+
+    /// Of a request that needs no object to be there.
+    pub(super) fn of_put(error: &object_store::Error) -> Self {
+        let mut failure = Self::of(error);
+        if failure.fault == StorageFault::NotFound {
+            // An upload that is not known is begun anew; else the bucket or the endpoint is not there.
+            failure.fault = match failure.code.as_str() {
+                "NoSuchUpload" => StorageFault::Transient,
+                _ => StorageFault::Misconfigured,
+            };
+        }
+        failure
+    }
+
+    /// Of a copy: what is too large for one is sent anew.
+    pub(super) fn of_copy(error: &object_store::Error) -> Self {
+        let mut failure = Self::of(error);
+        let too_large =
+            matches!(failure.code.as_str(), "InvalidRequest" | "InvalidArgument" | "CrossesDevices");
+        if too_large || failure.fault == StorageFault::Rejected {
+            failure.fault = StorageFault::Unsupported;
+        }
+        failure
+    }
+
+    pub(super) fn of(error: &object_store::Error) -> Self {
+        let mut http = None;
+        let mut io = None;
+        let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+        while let Some(one) = next {
+            if let Some(refused) = one.downcast_ref::<Refused>() {
+                return refused.failure();
+            }
+            http = http.or_else(|| one.downcast_ref::<HttpError>());
+            io = io.or_else(|| one.downcast_ref::<io::Error>());
+            next = one.source();
+        }
+        if let Some(http) = http {
+            return Self::new(StorageFault::Transient, "", unreachable(http));
+        }
+        let text = error.to_string();
+        if let Some(refused) = Refused::in_text(&text) {
+            return refused.failure();
+        }
+        if let Some(io) = io {
+            let (fault, code) = of_io(io);
+            return Self::new(fault, code, text);
+        }
+        let fault = match error {
+            object_store::Error::NotFound { .. } => StorageFault::NotFound,
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                StorageFault::Denied
+            }
+            object_store::Error::InvalidPath { .. } => StorageFault::Rejected,
+            object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
+                StorageFault::Unsupported
+            }
+            _ => StorageFault::Transient,
+        };
+        Self::new(fault, "", text)
+    }
+}
+
+fn of_io(error: &io::Error) -> (StorageFault, &'static str) {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::NotFound => (StorageFault::NotFound, "NotFound"),
+        K::PermissionDenied => (StorageFault::Denied, "PermissionDenied"),
+        K::ReadOnlyFilesystem => (StorageFault::Denied, "ReadOnlyFilesystem"),
+        K::InvalidFilename => (StorageFault::Rejected, "InvalidFilename"),
+        K::FileTooLarge => (StorageFault::Rejected, "FileTooLarge"),
+        K::IsADirectory => (StorageFault::Transient, "IsADirectory"),
+        K::NotADirectory => (StorageFault::Transient, "NotADirectory"),
+        K::CrossesDevices => (StorageFault::Transient, "CrossesDevices"),
+        _ => (StorageFault::Transient, ""),
+    }
+}
+
+/// Each error of a chain that says more than the one before.
+fn unreachable(error: &HttpError) -> String {
+    let what = match error.kind() {
+        HttpErrorKind::Connect => "the store cannot be reached",
+        HttpErrorKind::Timeout => "the store does not answer",
+        HttpErrorKind::Decode => "the answer of the store cannot be read",
+        _ => "the connection to the store broke off",
+    };
+    let mut text = what.to_owned();
+    let mut next = error.source();
+    while let Some(one) = next {
+        let more = one.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = one.source();
+    }
+    text
+}
+
+/// An answer that is a refusal: every status from 300 on, and errors under another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    status: u16,
+    wait: Option<Duration>,
+    code: String,
+    message: String,
+}
+
+impl Refused {
+    /// From an answer: `code` where a header tells it, and the body in any form that stores use.
+    pub(super) fn new(status: u16, wait: Option<Duration>, code: &str, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let (mut found, mut message) = in_xml(&text).or_else(|| in_json(body)).unwrap_or_default();
+        if found.is_empty() {
+            code.clone_into(&mut found);
+        }
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'.';
+        if found.len() > 64 || !found.bytes().all(is_word) {
+            found.clear();
+        }
+        // Azure adds an id and a time on lines of their own.
+        message.truncate(message.find('\n').unwrap_or(message.len()));
+        Self { status, wait, code: found, message: message.trim().to_owned() }
+    }
+
+    /// Of the metadata service of this machine, which is asked for credentials.
+    pub(super) fn by_machine(status: u16) -> Self {
+        let message = format!("the metadata service of this machine gives no credentials (status {status})");
+        let status = if status == 429 || status >= 500 { 500 } else { 401 };
+        Self { status, wait: None, code: String::new(), message }
+    }
+
+    /// From the text of an error that keeps no more: a bulk deletion tells the refusals of single keys so, and
+    /// S3 some failures under the status 200.
+    fn in_text(text: &str) -> Option<Self> {
+        if let Some((_, body)) = text.split_once("Server returned error response: ") {
+            return Some(Self::new(200, None, "", body.as_bytes()));
+        }
+        let (before, code) = text.rsplit_once(" (code: ")?;
+        if !before.contains("request failed for key ") {
+            return None;
+        }
+        let code = code.strip_suffix(')').unwrap_or(code);
+        // Azure gives the status for a code.
+        Some(match code.parse() {
+            Ok(status) => Self::new(status, None, "", b""),
+            Err(_) => Self::new(200, None, code, b""),
+        })
+    }
+
+    pub(super) fn fault(&self) -> StorageFault {
+        match self.code.as_str() {
+            "SlowDown"
+            | "SlowDownRead"
+            | "SlowDownWrite"
+            | "ServerBusy"
+            | "TooManyRequests"
+            | "Throttling"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "BandwidthLimitExceeded" => StorageFault::Throttled(self.wait),
+            "AccessDenied"
+            | "AccountIsDisabled"
+            | "AccountProblem"
+            | "AllAccessDisabled"
+            | "AuthenticationFailed"
+            | "AuthorizationFailure"
+            | "AuthorizationPermissionMismatch"
+            | "ExpiredToken"
+            | "InsufficientAccountPermissions"
+            | "InvalidAccessKeyId"
+            | "InvalidAuthenticationInfo"
+            | "InvalidSecurity"
+            | "InvalidToken"
+            | "MissingSecurityHeader"
+            | "NoAuthenticationInformation"
+            | "NotSignedUp"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed"
+            | "SignatureDoesNotMatch"
+            | "TokenRefreshRequired"
+            | "invalid_client"
+            | "invalid_grant"
+            | "unauthorized_client" => StorageFault::Denied,
+            "AuthorizationHeaderMalformed"
+            | "ContainerDisabled"
+            | "ContainerNotFound"
+            | "IllegalLocationConstraintException"
+            | "InvalidBucketName"
+            | "InvalidResourceName"
+            | "NoSuchBucket"
+            | "PermanentRedirect" => StorageFault::Misconfigured,
+            "EntityTooLarge"
+            | "EntityTooSmall"
+            | "InvalidObjectName"
+            | "InvalidURI"
+            | "InvalidUri"
+            | "KeyTooLong"
+            | "KeyTooLongError"
+            | "OutOfRangeInput"
+            | "RequestBodyTooLarge"
+            | "XMinioInvalidObjectName" => StorageFault::Rejected,
+            "BlobNotFound" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion" => StorageFault::NotFound,
+            "MethodNotAllowed" | "NotImplemented" => StorageFault::Unsupported,
+            _ => self.fault_of_status(),
+        }
+    }
+
+    fn fault_of_status(&self) -> StorageFault {
+        match self.status {
+            // A bucket that is new somewhere else answers so for some minutes.
+            307 => StorageFault::Transient,
+            300..=399 => StorageFault::Misconfigured,
+            401 | 402 | 403 | 407 => StorageFault::Denied,
+            404 | 410 => StorageFault::NotFound,
+            413 | 414 => StorageFault::Rejected,
+            405 | 501 => StorageFault::Unsupported,
+            429 | 503 => StorageFault::Throttled(self.wait),
+            _ => StorageFault::Transient,
+        }
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        Some(match (self.code.as_str(), self.status) {
+            ("RequestTimeTooSkewed", _) => "the clock of this machine is off",
+            ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => "the credentials have expired",
+            ("InvalidAccessKeyId", _) => "the id of the key is not known there",
+            ("SignatureDoesNotMatch", _) => "the secret does not belong to the id of the key",
+            ("AuthenticationFailed" | "invalid_grant", _) => {
+                "the credentials are wrong or have expired, or the clock of this machine is off"
+            }
+            ("AuthorizationHeaderMalformed" | "PermanentRedirect", _) | (_, 300..=399) => {
+                "is the region or the endpoint another one?"
+            }
+            ("NoSuchBucket" | "ContainerNotFound", _) => "create it, or correct its name",
+            _ => return None,
+        })
+    }
+
+    fn failure(&self) -> Failure {
+        let mut text = self.to_string();
+        if let Some(advice) = self.advice() {
+            text.push_str("; ");
+            text.push_str(advice);
+        }
+        Failure::new(self.fault(), &self.code, text)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store answered {}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Refused {}
+
+fn in_xml(text: &str) -> Option<(String, String)> {
+    let between = |begin: &str, end: &str| Some(text.split_once(begin)?.1.split_once(end)?.0);
+    let code = between("<Code>", "</Code>")?;
+    let message = between("<Message>", "</Message>").unwrap_or_default();
+    let mut plain = message.to_owned();
+    // The ampersand comes last, or `&amp;lt;` would become `<`.
+    for (entity, c) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")] {
+        plain = plain.replace(entity, c);
+    }
+    Some((code.trim().to_owned(), plain))
+}
+
+/// `{"error": "invalid_grant", "error_description": "…"}` of OAuth.
+fn in_json(body: &[u8]) -> Option<(String, String)> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = value.get("error")?.as_str()?;
+    let message = value.get("error_description").and_then(serde_json::Value::as_str).unwrap_or_default();
+    Some((code.to_owned(), message.to_owned()))
+}
+
+/// Makes a text fit to be told: secrets and the queries of addresses, where signatures stand, are hidden, it
+/// becomes one line without control characters, and not longer than 500 characters. `secrets` has the longest
+/// first.
+pub(super) fn scrub(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        if text.contains(secret.as_str()) {
+            text = text.replace(secret.as_str(), HIDDEN);
+        }
+    }
+    let text = without_queries(&text);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = escape(line.as_bytes());
+    if line.chars().count() <= MESSAGE_CHARS_MAX {
+        return line;
+    }
+    let mut short: String = line.chars().take(MESSAGE_CHARS_MAX - 1).collect();
+    short.push('…');
+    short
+}
+
+fn without_queries(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | ')');
+        let (url, tail) = after.split_at(after.find(ends).unwrap_or(after.len()));
+        let (place, has_query) = match url.split_once(['?', '#']) {
+            Some((place, _)) => (place, true),
+            None => (url, false),
+        };
+        let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                out.push_str(HIDDEN);
+                out.push('@');
+                out.push_str(host);
+            }
+            None => out.push_str(authority),
+        }
+        out.push_str(path);
+        if has_query {
+            out.push('?');
+            out.push_str(HIDDEN);
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xml(code: &str) -> Vec<u8> {
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>why</Message></Error>")
+            .into_bytes()
+    }
+
+    /// As `object_store` wraps it.
+    fn wrapped(source: impl StdError + Send + Sync + 'static) -> object_store::Error {
+        let http = HttpError::new(HttpErrorKind::Unknown, source);
+        object_store::Error::Generic { store: "S3", source: Box::new(http) }
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_code_and_status() {
+        use StorageFault as F;
+        let wait = Some(Duration::from_secs(7));
+        for (status, code, fault) in [
+            (400, "ExpiredToken", F::Denied),
+            (400, "InvalidAccessKeyId", F::Denied),
+            (400, "AuthorizationHeaderMalformed", F::Misconfigured),
+            (400, "KeyTooLongError", F::Rejected),
+            (400, "EntityTooLarge", F::Rejected),
+            (400, "RequestTimeout", F::Transient),
+            (400, "BadDigest", F::Transient),
+            (400, "IncompleteBody", F::Transient),
+            (400, "SomethingNew", F::Transient),
+            (400, "invalid_grant", F::Denied),
+            (401, "", F::Denied),
+            (403, "", F::Denied),
+            (403, "AccessDenied", F::Denied),
+            (403, "RequestTimeTooSkewed", F::Denied),
+            (403, "SignatureDoesNotMatch", F::Denied),
+            (403, "AuthenticationFailed", F::Denied),
+            (404, "", F::NotFound),
+            (404, "NoSuchKey", F::NotFound),
+            (404, "NoSuchUpload", F::NotFound),
+            (404, "NoSuchBucket", F::Misconfigured),
+            (404, "ContainerNotFound", F::Misconfigured),
+            (405, "", F::Unsupported),
+            (408, "", F::Transient),
+            (409, "OperationAborted", F::Transient),
+            (413, "", F::Rejected),
+            (429, "", F::Throttled(wait)),
+            (500, "InternalError", F::Transient),
+            (501, "NotImplemented", F::Unsupported),
+            (502, "", F::Transient),
+            (503, "", F::Throttled(wait)),
+            (503, "SlowDown", F::Throttled(wait)),
+            (503, "ServerBusy", F::Throttled(wait)),
+            (504, "", F::Transient),
+            (301, "PermanentRedirect", F::Misconfigured),
+            (302, "", F::Misconfigured),
+            (307, "TemporaryRedirect", F::Transient),
+            (200, "SlowDown", F::Throttled(wait)),
+            (200, "InternalError", F::Transient),
+        ] {
+            let body = if code.is_empty() { Vec::new() } else { xml(code) };
+            let failure = Failure::of(&wrapped(Refused::new(status, wait, "", &body)));
+            assert_eq!((failure.fault, failure.code.as_str()), (fault, code), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_put_needs_no_object_and_a_copy_can_be_too_large() {
+        let of = |status, code: &str| wrapped(Refused::new(status, None, "", &xml(code)));
+        for (code, fault) in [
+            ("NoSuchUpload", StorageFault::Transient),
+            ("NoSuchKey", StorageFault::Misconfigured),
+            ("NoSuchBucket", StorageFault::Misconfigured),
+        ] {
+            assert_eq!(Failure::of_put(&of(404, code)).fault, fault, "{code}");
+        }
+        for (status, code, fault) in [
+            (400, "InvalidRequest", StorageFault::Unsupported),
+            (400, "EntityTooLarge", StorageFault::Unsupported),
+            (404, "NoSuchKey", StorageFault::NotFound),
+            (500, "InternalError", StorageFault::Transient),
+        ] {
+            assert_eq!(Failure::of_copy(&of(status, code)).fault, fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_one_key_or_under_200_is_understood() {
+        for (text, fault) in [
+            (
+                "DeleteObjects request failed for key a (code: b): Access Denied (code: AccessDenied)",
+                StorageFault::Denied,
+            ),
+            ("DeleteObjects request failed for key a: no (code: NoSuchKey)", StorageFault::NotFound),
+            ("DeleteObjects request failed for key a: busy (code: SlowDown)", StorageFault::Throttled(None)),
+            ("DeleteObjects request failed for key a: oh (code: InternalError)", StorageFault::Transient),
+            ("Bulk delete request failed for key a: no (code: 404)", StorageFault::NotFound),
+            ("Bulk delete request failed for key a: no (code: 403)", StorageFault::Denied),
+            (
+                "Server returned error response: <Error><Code>SlowDown</Code></Error>",
+                StorageFault::Throttled(None),
+            ),
+            (
+                "Server returned error response: <Error><Code>InternalError</Code></Error>",
+                StorageFault::Transient,
+            ),
+            ("Got invalid list response", StorageFault::Transient),
+            ("a (code: AccessDenied)", StorageFault::Transient),
+        ] {
+            let error = object_store::Error::Generic { store: "S3", source: text.into() };
+            assert_eq!(Failure::of(&error).fault, fault, "{text}");
+        }
+    }
+
+    #[test]
+    fn failures_of_the_network_and_of_directories_are_understood() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let failure = Failure::of(&wrapped(reset));
+        assert_eq!(failure.fault, StorageFault::Transient);
+        assert!(failure.message.starts_with("the connection to the store broke off: "), "{failure:?}");
+        for (kind, fault) in [
+            (io::ErrorKind::NotFound, StorageFault::NotFound),
+            (io::ErrorKind::PermissionDenied, StorageFault::Denied),
+            (io::ErrorKind::ReadOnlyFilesystem, StorageFault::Denied),
+            (io::ErrorKind::InvalidFilename, StorageFault::Rejected),
+            (io::ErrorKind::StorageFull, StorageFault::Transient),
+            (io::ErrorKind::Other, StorageFault::Transient),
+        ] {
+            let source = Box::new(io::Error::from(kind));
+            let error = object_store::Error::Generic { store: "LocalFileSystem", source };
+            assert_eq!(Failure::of(&error).fault, fault, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_what_to_do() {
+        let body =
+            b"<Error><Code>RequestTimeTooSkewed</Code><Message>It&apos;s &amp;lt;\nTime: x</Message></Error>";
+        let failure = Refused::new(403, None, "", body).failure();
+        assert_eq!(
+            failure.message,
+            "the store answered 403 RequestTimeTooSkewed: It's &lt;; the clock of this machine is off"
+        );
+        let json = br#"{"error": "invalid_grant", "error_description": "no"}"#;
+        assert!(Refused::new(400, None, "", json).to_string().ends_with("400 invalid_grant: no"));
+        assert_eq!(
+            Refused::new(404, None, "BlobNotFound", b"").to_string(),
+            "the store answered 404 BlobNotFound"
+        );
+        for odd in [&b"<html>502</html>"[..], b"\xff\0", b"<Code>", b"{}", b"[1", b"<Code>a b\n</Code>"] {
+            assert_eq!(Refused::new(502, None, "", odd).to_string(), "the store answered 502");
+        }
+    }
+
+    #[test]
+    fn messages_hold_no_secret_and_are_one_short_line() {
+        let secrets = ["hush/hush".to_owned(), "hush".to_owned(), String::new()];
+        for (text, told) in [
+            ("plain", "plain"),
+            ("a hush b hush/hush c", "a *** b *** c"),
+            ("PUT https://h/a?sig=x&b#c d", "PUT https://h/a?*** d"),
+            ("(https://h/a?sig=x)", "(https://h/a?***)"),
+            ("\"http://id:pw@h:1/a\" https://x@h", "\"http://***@h:1/a\" https://***@h"),
+            ("what? no: a@b", "what? no: a@b"),
+            ("a\r\n\tb\x1b[31m\u{202e}", r"a b\x1b[31m\u{202e}"),
+            ("", ""),
+        ] {
+            assert_eq!(scrub(text, &secrets), told, "{text}");
+        }
+        let long = scrub(&"ü ".repeat(2_000), &[]);
+        assert_eq!(long.chars().count(), 500);
+        assert!(long.ends_with('…'));
+    }
+}
