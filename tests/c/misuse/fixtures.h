@@ -8,6 +8,8 @@
 
 #define FILES 300
 #define OPTION_KINDS 11
+#include <errno.h>
+
 #define URL "https://cdn.example"
 
 /* The generated part refuses to compile where the header has a type that is not here. */
@@ -107,8 +109,34 @@ MAKER(limiter, tw_limiter_new(options[TW_OPTIONS_LIMITER], &made, &err))
 MAKER(batch, tw_warden_batch(held[T_warden], &made, &err))
 MAKER(value, tw_space_get(held[T_warden], tw_str("space"), tw_str("key"), &made, &err))
 
-/* Each under another name: one that is opened again ends the one before. */
-MAKER(mirror, tw_warden_mirror(held[T_warden], tw_str(numbered("mirror")), options[TW_OPTIONS_MIRROR], &made, &err))
+/* Under the directory of the tests. */
+static char last_remote[80];
+
+static void set_mirror_options(tw_options *its, const char *name) {
+    char target[700];
+    snprintf(last_remote, sizeof last_remote, "remote-%s", name);
+    CHECK(mkdir(in_dir(last_remote), 0755) == 0 || errno == EEXIST);
+    snprintf(target, sizeof target, "file://%s", in_dir(last_remote));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_ADDRESS, tw_str("music"), &err));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_TARGET, tw_str(target), &err));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_PUBLIC_URL, tw_str(URL), &err));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_GLOB, tw_str("file-000?"), &err));
+    OK(tw_options_set_int(its, TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
+}
+
+/* Each under another name and to another place: one that is opened again ends the one before. */
+static void *make_mirror(void) {
+    tw_mirror *made = NULL;
+    tw_options *its = NULL;
+    char name[60];
+    snprintf(name, sizeof name, "%s", numbered("mirror"));
+    OK(tw_options_new(TW_OPTIONS_MIRROR, &its, &err));
+    set_mirror_options(its, name);
+    OK(tw_warden_mirror(held[T_warden], tw_str(name), its, &made, &err));
+    OK(tw_options_free(its, &err));
+    return made;
+}
+
 MAKER(urls, tw_mirror_urls(held[T_mirror], &made, &err))
 
 static void *make_following(void) {
@@ -173,13 +201,7 @@ static void make_all_options(void) {
     OK(tw_options_set_int(options[TW_OPTIONS_PIPELINE], TW_OPTION_PIPELINE_SETTLE_MS, 0, &err));
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_LIMIT, 100, &err));
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_WINDOW_MS, 1, &err));
-    char target[700];
-    snprintf(target, sizeof target, "file://%s", in_dir("remote"));
-    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_ADDRESS, tw_str("music"), &err));
-    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_TARGET, tw_str(target), &err));
-    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_PUBLIC_URL, tw_str(URL), &err));
-    OK(tw_options_set_bytes(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_GLOB, tw_str("file-000?"), &err));
-    OK(tw_options_set_int(options[TW_OPTIONS_MIRROR], TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
+    set_mirror_options(options[TW_OPTIONS_MIRROR], "again");
 }
 
 static void free_all_options(void) {
@@ -228,6 +250,8 @@ static tw_pipeline *open_pipeline(const char *name, int32_t option, int64_t valu
 /* A mirror that has run once, and a list of every type that comes of it. */
 static void make_mirrors(void) {
     tw_mirror *mirror = held[T_mirror] = make_mirror();
+    char stranger[100];
+    snprintf(stranger, sizeof stranger, "%s/stranger", last_remote);
     tw_mirror *again = NULL;
     tw_urls *before = NULL;
     unfollowed = make_mirror();
@@ -240,7 +264,7 @@ static void make_mirrors(void) {
     held[T_urls] = make_urls();
     OK(tw_urls_diff(held[T_urls], before, &lists[URL_CHANGES], &err));
     OK(tw_urls_free(before, &err));
-    write_file("remote/stranger", "stranger");
+    write_file(stranger, "stranger");
     OK(tw_mirror_audit(mirror, 0, 0, &lists[AUDIT], &err));
     OK(tw_mirror_status(mirror, &lists[MIRROR_STATUS], &err));
     OK(tw_warden_mirrors(held[T_warden], &lists[MIRRORS], &err));
@@ -273,7 +297,6 @@ static void make_fixtures(void) {
     write_files("tree/file", FILES);
     write_file("tree/gone", "gone");
     make_dir("second");
-    make_dir("remote");
     write_file("second/file", "file");
     OK(tw_warden_open(tw_str(in_dir("state.tw")), options[TW_OPTIONS_OPEN], &warden, &err));
     held[T_warden] = warden;
