@@ -454,7 +454,7 @@ fn nothing_is_needed_until_something_is_sent() {
 fn a_mirror_that_fails_stops_no_other() {
     let world = mirrored(&["a.txt"], &[]);
     mirror(&world, &["add", "a-bucket", "tree", "s3://bucket"]);
-    mirror(&world, &["add", "z-bucket", "tree", "s3://bucket"]);
+    mirror(&world, &["add", "z-bucket", "tree", "s3://another"]);
     let synced = call(&world, &["mirror", "sync", "--json"]);
     assert_eq!(synced.status.code(), Some(1));
     for name in ["mirror `a-bucket`: ", "mirror `z-bucket`: "] {
