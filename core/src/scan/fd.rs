@@ -179,8 +179,15 @@ fn list(context: &Context, visit: &mut Visit, fd: &OwnedFd, children: &mut Child
         }
         !cancelled
     });
-    if let Err(error) = listed {
-        context.tally.io_error("list", visit.path(), error);
+    match listed {
+        Ok(()) => {}
+        // Removed after it was opened: as one that was removed before.
+        Err(Errno::NOENT) if !visit.path().is_empty() => {
+            if let Some(escort) = context.escort.as_ref() {
+                escort.missed(visit.path());
+            }
+        }
+        Err(error) => context.tally.io_error("list", visit.path(), error),
     }
     listed.is_ok() && !cancelled
 }
