@@ -15,7 +15,7 @@ PYTHON ?= python3
 VENV := target/venv
 PY := $(VENV)/bin/python
 
-.PHONY: all build test test-rust test-c test-c-asan test-python lint doc bench crash soak golden header wheel install clean
+.PHONY: all build test test-rust test-c test-c-asan test-python lint doc bench crash soak soak-mirror golden header wheel install clean
 
 all: build
 
@@ -83,8 +83,12 @@ crash:
 
 # The model test and the fires for as long as one likes, and the big directory:
 # make soak STEPS=200000 SECONDS_OF_FIRE=3600
-soak:
+soak: soak-mirror
 	TREEWARDEN_STEPS=$(STEPS) TREEWARDEN_LARGE=1 TREEWARDEN_FIRE_SECONDS=$(SECONDS_OF_FIRE) $(CARGO) test --locked -p treewarden-tests --test main -- model bad_input fire --nocapture
+
+# The program and a bucket under faults, kills and unplugged roots: make soak-mirror SECONDS_OF_FIRE=3600
+soak-mirror:
+	TREEWARDEN_FIRE_SECONDS=$(SECONDS_OF_FIRE) $(CARGO) test --locked -p treewarden-cli --test mirror_fire -- --nocapture
 
 # Writes the golden state file of the present format version; commit it only with a new version.
 golden:

@@ -460,7 +460,7 @@ struct ArrowArrayStream {
 #define TW_OPTIONS_PIPELINE 7
 
 /**
- * Options of `tw_limiter_new`.
+ * Options of `tw_limiter_new` and `tw_fleet_limiter`.
  */
 #define TW_OPTIONS_LIMITER 8
 
@@ -473,6 +473,21 @@ struct ArrowArrayStream {
  * Options of `tw_snapshot_export` and `tw_changes_export`.
  */
 #define TW_OPTIONS_EXPORT 10
+
+/**
+ * Options of `tw_fleet_connect`.
+ */
+#define TW_OPTIONS_FLEET 11
+
+/**
+ * Options of `tw_fleet_publisher`.
+ */
+#define TW_OPTIONS_PUBLISHER 12
+
+/**
+ * Options of `tw_fleet_consumer`.
+ */
+#define TW_OPTIONS_CONSUMER 13
 
 /**
  * Flag: refuse to create a state file. Default 0.
@@ -1029,7 +1044,7 @@ struct ArrowArrayStream {
 #define TW_OPTION_LIMITER_PACING 902
 
 /**
- * How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200.
+ * How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200. Not for `tw_fleet_limiter`.
  */
 #define TW_OPTION_LIMITER_FLOOR_PERMILLE 903
 
@@ -1241,6 +1256,45 @@ struct ArrowArrayStream {
 #define TW_OPTION_EXPORT_REPLACE 1103
 
 /**
+ * UTF-8: what all keys in Redis begin with, 1 to 255 bytes without `/` and control characters. Fleets with different
+ * prefixes know nothing of each other. Default `treewarden`.
+ */
+#define TW_OPTION_FLEET_PREFIX 1200
+
+/**
+ * How long making a connection may take, in milliseconds, 1 to an hour. Resolving the name of the host is up to the
+ * system, and takes as long as that takes. Default 2,000.
+ */
+#define TW_OPTION_FLEET_CONNECT_TIMEOUT_MS 1201
+
+/**
+ * How long an answer may be awaited without a byte of it, in milliseconds, 1 to an hour. Default 2,000.
+ */
+#define TW_OPTION_FLEET_COMMAND_TIMEOUT_MS 1202
+
+/**
+ * Flag: connect when it is needed first, for programs that may start before Redis does. Default 0.
+ */
+#define TW_OPTION_FLEET_LATER 1203
+
+/**
+ * UTF-8: the changes of this root alone. Default: of all roots.
+ */
+#define TW_OPTION_PUBLISHER_ROOT 1300
+
+/**
+ * How many entries the stream keeps at least, 1 to a billion. Older ones are cut off, whether they were read or not; a
+ * group that has not read them yet gets `TW_STATUS_RESET`. Default 100,000.
+ */
+#define TW_OPTION_PUBLISHER_ENTRIES_MAX 1301
+
+/**
+ * For how long a change may lie unacknowledged with another consumer, dead or slow, before this one takes it over, in
+ * milliseconds, 1 to 7 days. Longer than the longest work, or work is done twice. Default 300,000.
+ */
+#define TW_OPTION_CONSUMER_TAKEOVER_AFTER_MS 1400
+
+/**
  * It is there and was never done.
  */
 #define TW_WORK_NEW 0
@@ -1373,6 +1427,12 @@ typedef struct tw_cancel tw_cancel;
 typedef struct tw_changes tw_changes;
 
 /**
+ * Reads a stream as one of a group, whose consumers divide the changes among themselves. Any thread may use it; two
+ * that read at once share the changes. Free it with `tw_consumer_free`.
+ */
+typedef struct tw_consumer tw_consumer;
+
+/**
  * What went wrong, to what, and what to do about it. Free it with `tw_error_free`.
  */
 typedef struct tw_error tw_error;
@@ -1381,6 +1441,18 @@ typedef struct tw_error tw_error;
  * A queue of events. It is filled from the moment it is made until it is freed.
  */
 typedef struct tw_events tw_events;
+
+/**
+ * What several machines share through one Redis: limits of requests, leases, and the journals of wardens as streams.
+ * Free it with `tw_fleet_free`.
+ *
+ * Everything fails closed: without Redis there is no permit, no leader and no change, and functions that do not wait
+ * for it answer `TW_STATUS_UNAVAILABLE`. Connections are made when they are needed, and made anew when they break. A
+ * function that talks to Redis blocks until it has answered, at most for the times of `TW_OPTION_FLEET_…_TIMEOUT_MS`
+ * and for as long as the system takes to find the host; a wait may be longer than its time by as much. Each of them
+ * may fail as `tw_fleet_ping` does.
+ */
+typedef struct tw_fleet tw_fleet;
 
 /**
  * A durable name in the journal, and what has been acknowledged under it. Free it with `tw_follow_free`. It keeps the
@@ -1403,6 +1475,16 @@ typedef struct tw_iter tw_iter;
  * Jobs that were handed out together, by index.
  */
 typedef struct tw_jobs tw_jobs;
+
+/**
+ * Whoever has a lease. `tw_leader_release` and `tw_leader_free` give it back; what cannot be given back runs out.
+ */
+typedef struct tw_leader tw_leader;
+
+/**
+ * The right to be the leader, of which there is one over all machines. Free it with `tw_lease_free`.
+ */
+typedef struct tw_lease tw_lease;
 
 /**
  * Grants at most so many requests in any rolling window.
@@ -1446,6 +1528,29 @@ typedef struct tw_permit tw_permit;
  * A named consumer of work: which files it works on, and what is still to be done about each of them.
  */
 typedef struct tw_pipeline tw_pipeline;
+
+/**
+ * Appends the changes of a warden to a stream, for the consumers of other machines: every change once, in order,
+ * whatever is killed when. Only one publisher of a warden and a stream may run at a time. Free it with
+ * `tw_publisher_free`; it keeps the state file open until then, or until `tw_warden_close`.
+ */
+typedef struct tw_publisher tw_publisher;
+
+/**
+ * Grants at most so many requests in any rolling window, over all machines that ask for the same name. Free it with
+ * `tw_shared_limiter_free`.
+ *
+ * Without Redis nothing is granted. After a restart or failover of Redis, when its data was lost, and on a Redis that
+ * no fleet of this prefix has used before, nothing is granted for one window and the longest time that a permit may be
+ * held: what was granted before is not known. Whoever asks when a permit is free gets it, in no particular order.
+ */
+typedef struct tw_shared_limiter tw_shared_limiter;
+
+/**
+ * The right to send one request. Hold it until the answer has come, or until it is certain that none will, and not for
+ * longer than its limiter allows: `tw_shared_permit_left`. It counts from its grant until one window after its end.
+ */
+typedef struct tw_shared_permit tw_shared_permit;
 
 /**
  * All roots as one commit left them. It never changes, whatever happens meanwhile, and outlives its warden. Free it
@@ -1974,7 +2079,8 @@ typedef struct tw_explanation {
 } tw_explanation;
 
 /**
- * A mirror as it is stored. No secret is part of it.
+ * A mirror as it is stored, with its options as they were given last; what was not said has its default. No secret is
+ * part of it.
  */
 typedef struct tw_mirror_info {
     /**
@@ -2014,6 +2120,74 @@ typedef struct tw_mirror_info {
      * 1 when entity tags are no MD5 sums.
      */
     int32_t has_opaque_etags;
+    /**
+     * What every key begins with, before a slash, UTF-8; empty for nothing.
+     */
+    struct tw_bytes prefix;
+    /**
+     * `Cache-Control` of every object, UTF-8. NULL when none was set.
+     */
+    struct tw_bytes cache_control;
+    /**
+     * How many of them `tw_list_mirror_glob` gives; 0 stands for every file.
+     */
+    uint64_t globs;
+    /**
+     * How many of them `tw_list_mirror_content_type` gives, besides the usual ones.
+     */
+    uint64_t content_types;
+    /**
+     * Bytes up to which a file is sent in one piece, and of the parts of larger ones.
+     */
+    uint64_t part_bytes;
+    /**
+     * Bytes of files that are in memory at a time, over all uploads.
+     */
+    uint64_t memory_bytes;
+    /**
+     * Bytes a second that are sent at most, over all uploads, where `has_bandwidth` is 1.
+     */
+    uint64_t bandwidth_bytes_per_s;
+    /**
+     * Wait before the second attempt, in milliseconds; it doubles each time.
+     */
+    uint64_t backoff_ms;
+    /**
+     * Longest wait before an attempt, in milliseconds.
+     */
+    uint64_t backoff_max_ms;
+    /**
+     * Deletions beyond which all of them wait for confirmation, as `tw_mirror_sync` says; 0: every one waits.
+     */
+    uint64_t delete_max;
+    /**
+     * For how long a file must be still before it is sent, in milliseconds.
+     */
+    uint64_t settle_ms;
+    /**
+     * Files that are sent at a time.
+     */
+    uint32_t uploads_max;
+    /**
+     * How often a request is tried in one run.
+     */
+    uint32_t attempts_max;
+    /**
+     * Share of all objects, in percent, beyond which 100 deletions or more wait for confirmation.
+     */
+    uint32_t delete_share_percent;
+    /**
+     * 1 when there is a limit to the bandwidth.
+     */
+    int32_t has_bandwidth;
+    /**
+     * 1 when the CDN is told of new objects too.
+     */
+    int32_t purge_new;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
 } tw_mirror_info;
 
 /**
@@ -2979,6 +3153,61 @@ typedef struct tw_root {
 } tw_root;
 
 /**
+ * One change, as it came over a stream.
+ */
+typedef struct tw_stream_item {
+    /**
+     * The id of the entry in the stream, UTF-8.
+     */
+    struct tw_bytes stream_id;
+    /**
+     * The state file that it comes from, as 32 hexadecimal digits.
+     */
+    struct tw_bytes database;
+    /**
+     * Name of the root at that time, UTF-8. NULL of a reset.
+     */
+    struct tw_bytes root;
+    /**
+     * The address, `ROOT/relative/path`. NULL of a reset.
+     */
+    struct tw_bytes path;
+    /**
+     * Of `TW_CHANGE_MOVED`: the address before. NULL for all others.
+     */
+    struct tw_bytes from;
+    /**
+     * The commit.
+     */
+    uint64_t seq;
+    /**
+     * Which of the changes of that commit, from 1; 0 of a reset.
+     */
+    uint64_t part;
+    /**
+     * The stable number of the entry; 0 of a reset.
+     */
+    uint64_t id;
+    /**
+     * What happened: `TW_CHANGE_…`; -1 of a reset.
+     */
+    int32_t kind;
+    /**
+     * What it happened to: `TW_KIND_…`; -1 of a reset.
+     */
+    int32_t entry_kind;
+    /**
+     * 1 when it is no change but a reset: what comes now does not continue what came before (another state file, or
+     * something was lost), so whoever keeps a copy looks at the whole.
+     */
+    int32_t is_reset;
+    /**
+     * Always 0.
+     */
+    int32_t reserved;
+} tw_stream_item;
+
+/**
  * One item of a pipeline.
  */
 typedef struct tw_work_item {
@@ -3718,12 +3947,12 @@ typedef int32_t (*tw_worker_fn)(const struct tw_jobs *job, void *user_data);
 #define TW_STATUS_BUSY 4
 
 /**
- * The operating system refuses access.
+ * The operating system, a store or a Redis refuses access.
  */
 #define TW_STATUS_PERMISSION_DENIED 5
 
 /**
- * The root cannot be trusted at the moment; nothing was changed.
+ * The root cannot be trusted at the moment, or Redis cannot be reached; nothing was changed.
  */
 #define TW_STATUS_UNAVAILABLE 6
 
@@ -3803,7 +4032,8 @@ typedef int32_t (*tw_worker_fn)(const struct tw_jobs *job, void *user_data);
 #define TW_STATUS_TIMEOUT 21
 
 /**
- * The lease of a job has run out, and the job was handed out again: nothing was recorded.
+ * The lease of a job has run out, and the job was handed out again: nothing was recorded. Or the lease of a fleet is
+ * no longer ours, or another publishes with a higher token.
  */
 #define TW_STATUS_LEASE_LOST 22
 
@@ -4070,6 +4300,7 @@ tw_status tw_events_listen(const struct tw_warden *warden,
  * Blocks until it is durable. Any thread. `TW_STATUS_ALREADY_EXISTS` for a file that is there without
  * `TW_OPTION_EXPORT_REPLACE`, or that is no Parquet file; `TW_STATUS_NOT_FOUND` for a directory that is not;
  * `TW_STATUS_INVALID_ARGUMENT` for a bad or missing host and for a directory in the place of a file;
+ * `TW_STATUS_CONFLICT` for a newer part of the same host and root;
  * `TW_STATUS_TOO_LARGE` for a root or host whose name makes no name of a directory; `TW_STATUS_STORAGE_FULL`,
  * `TW_STATUS_READ_ONLY`, `TW_STATUS_PERMISSION_DENIED`, `TW_STATUS_IO`. Then no file has taken its name, but for parts
  * that were in place already.
@@ -4097,6 +4328,378 @@ tw_status tw_changes_export(const struct tw_changes *changes,
                             struct tw_export_report *report,
                             size_t report_size,
                             struct tw_error **error);
+
+/**
+ * Connects to a Redis of version 7 or later, or to a Valkey: `redis://[user:password@]host[:port][/database]` or
+ * `unix:///path/to/socket`, UTF-8. User and password are in no message and in no log. It must be a single server, with
+ * replicas or without, that evicts no keys. `options` are of the kind `TW_OPTIONS_FLEET`, or NULL for the defaults.
+ * With `TW_OPTION_FLEET_LATER` Redis is not asked yet.
+ *
+ * `*fleet` is the caller's, to be freed with `tw_fleet_free`. Talks to Redis. Any thread. `TW_STATUS_INVALID_ARGUMENT`
+ * for a URL that is not understood, a database that is not there and a bad prefix; `TW_STATUS_UNSUPPORTED` for TLS,
+ * `rediss://`; else as `tw_fleet_ping`.
+ */
+tw_status tw_fleet_connect(struct tw_bytes url,
+                           const struct tw_options *options,
+                           struct tw_fleet **fleet,
+                           struct tw_error **error);
+
+/**
+ * Asks Redis for a sign of life. Talks to Redis. Any thread. `TW_STATUS_UNAVAILABLE` when it cannot be reached or does
+ * not serve, `TW_STATUS_PERMISSION_DENIED` when it refuses the user, `TW_STATUS_UNSUPPORTED` for one before version 7,
+ * one of a cluster and one that evicts keys, `TW_STATUS_IO` when it refuses for another reason.
+ */
+tw_status tw_fleet_ping(const struct tw_fleet *fleet,
+                        struct tw_error **error);
+
+/**
+ * Frees a handle of a fleet. What was made from it stays as it is, with its connections. NULL is allowed. Never waits.
+ * Any thread.
+ */
+tw_status tw_fleet_free(struct tw_fleet *fleet,
+                        struct tw_error **error);
+
+/**
+ * Gives the lease of that name, UTF-8. A leader that does not renew it loses it `ttl_ms` milliseconds after the last
+ * renewal, from 100 to a day; after a restart of Redis nobody gets it for as long. All machines must give the same.
+ *
+ * `*lease` is the caller's, to be freed with `tw_lease_free`. Does not ask Redis yet, and never waits. Any thread.
+ * `TW_STATUS_INVALID_ARGUMENT` for a bad name or time.
+ */
+tw_status tw_fleet_lease(const struct tw_fleet *fleet,
+                         struct tw_bytes name,
+                         int64_t ttl_ms,
+                         struct tw_lease **lease,
+                         struct tw_error **error);
+
+/**
+ * Waits until the lease is free and takes it, for at most `timeout_ms` milliseconds; 0: asks once, negative: waits
+ * without end. Two calls in one program are two candidates. Redis is waited for as well.
+ *
+ * With a `keep` of 1 a thread of the library renews it from then on, as often as needed, until it is given back;
+ * `tw_leader_is_valid` tells whether that works. With 0 call `tw_leader_renew`, more often than each third of the time
+ * of the lease.
+ *
+ * `*leader` is the caller's, to be freed with `tw_leader_free`. Blocks. Any thread. `TW_STATUS_TIMEOUT` when the lease
+ * was not free in time and after `tw_lease_interrupt`; `TW_STATUS_UNAVAILABLE` when Redis cannot be reached at the end
+ * of the time; `TW_STATUS_INVALID_ARGUMENT` when the present leader uses another time; `TW_STATUS_IO` when no thread
+ * can be started.
+ */
+tw_status tw_lease_acquire(const struct tw_lease *lease,
+                           int64_t timeout_ms,
+                           int32_t keep,
+                           struct tw_leader **leader,
+                           struct tw_error **error);
+
+/**
+ * Makes all calls of `tw_lease_acquire` with this handle that wait return `TW_STATUS_TIMEOUT`; if none waits, the next
+ * call. Interrupts before that count once. One that talks to Redis returns when that has answered. Any thread; not
+ * from a signal handler.
+ */
+tw_status tw_lease_interrupt(const struct tw_lease *lease,
+                             struct tw_error **error);
+
+/**
+ * Frees a handle of a lease; calls that wait return. A leader stays the leader. NULL is allowed. Any thread.
+ */
+tw_status tw_lease_free(struct tw_lease *lease,
+                        struct tw_error **error);
+
+/**
+ * Gives the fencing token: higher than that of every leader before, also where Redis has lost its data. Whoever the
+ * leader writes to should refuse a token that is lower than one it has seen, as a stream does: see
+ * `tw_fleet_publisher`. Never waits. Any thread.
+ */
+tw_status tw_leader_token(const struct tw_leader *leader,
+                          uint64_t *token,
+                          struct tw_error **error);
+
+/**
+ * Tells whether no other can be the leader now, 1 or 0: by the clocks of this machine, with a tenth of the time as
+ * reserve. Work that takes long needs a look at it again and again. Asks nobody, and never waits. Any thread.
+ */
+tw_status tw_leader_is_valid(const struct tw_leader *leader,
+                             int32_t *is_valid,
+                             struct tw_error **error);
+
+/**
+ * Renews a lease: it is valid for its whole time again. Talks to Redis. Any thread. `TW_STATUS_LEASE_LOST` when it has
+ * run out, was given back, or Redis no longer knows it; then it stays lost. `TW_STATUS_UNAVAILABLE` when Redis cannot
+ * be reached: `tw_leader_is_valid` says how things stand.
+ */
+tw_status tw_leader_renew(const struct tw_leader *leader,
+                          struct tw_error **error);
+
+/**
+ * Gives a lease back, so that another can have it at once. The handle is still to be freed. Giving it back twice does
+ * nothing; where Redis cannot be told it runs out, which is no error here. Talks to Redis. Any thread.
+ */
+tw_status tw_leader_release(const struct tw_leader *leader,
+                            struct tw_error **error);
+
+/**
+ * Frees a leader, and gives its lease back as `tw_leader_release` does. NULL is allowed. Talks to Redis. Any thread.
+ */
+tw_status tw_leader_free(struct tw_leader *leader,
+                         struct tw_error **error);
+
+/**
+ * Gives the limiter of that name, UTF-8. `options` are of the kind `TW_OPTIONS_LIMITER`, with a limit and a window;
+ * throttling pauses everybody and does not lower the limit, so `TW_OPTION_LIMITER_FLOOR_PERMILLE` is refused.
+ *
+ * `hold_max_ms` is the longest time between the grant of a permit and the end of its request, in milliseconds, from 1
+ * to a day; 60,000 suits most. The permit of a worker that was killed counts for so long, and a window. All machines
+ * give the same limit, window, pacing and time to hold: see `tw_shared_limiter_enforce`.
+ *
+ * `*limiter` is the caller's, to be freed with `tw_shared_limiter_free`. Does not ask Redis yet, and never waits. Any
+ * thread. `TW_STATUS_INVALID_ARGUMENT` for a bad name, a rate or a time that makes no sense.
+ */
+tw_status tw_fleet_limiter(const struct tw_fleet *fleet,
+                           struct tw_bytes name,
+                           const struct tw_options *options,
+                           int64_t hold_max_ms,
+                           struct tw_shared_limiter **limiter,
+                           struct tw_error **error);
+
+/**
+ * Waits until a request may be sent, for at most `timeout_ms` milliseconds; 0: not at all, negative: without end.
+ * Redis is waited for like anything else.
+ *
+ * `*permit` is the caller's. End it with one of the `tw_shared_permit_…` functions when the answer has come, then free
+ * it.
+ *
+ * Blocks. Any thread. `TW_STATUS_TIMEOUT` when nothing was granted in time and after `tw_shared_limiter_interrupt`;
+ * the message says why, as `tw_shared_limiter_waiting` does. `TW_STATUS_INVALID_ARGUMENT` when other machines use the
+ * name with another rate or time to hold.
+ */
+tw_status tw_shared_limiter_acquire(const struct tw_shared_limiter *limiter,
+                                    int64_t timeout_ms,
+                                    struct tw_shared_permit **permit,
+                                    struct tw_error **error);
+
+/**
+ * Asks Redis once for a permit, whoever else waits. Otherwise as `tw_shared_limiter_acquire`, but that a Redis that
+ * cannot be reached is `TW_STATUS_UNAVAILABLE`. Talks to Redis. Any thread.
+ */
+tw_status tw_shared_limiter_try_acquire(const struct tw_shared_limiter *limiter,
+                                        struct tw_shared_permit **permit,
+                                        struct tw_error **error);
+
+/**
+ * Says for people why calls of this process wait now, or why the last one did not get a permit, UTF-8: `all 35 permits
+ * of the last 10 s are used; next in 1.2 s`, or that Redis cannot be reached. Read it with `tw_value_bytes`, free it
+ * with `tw_value_free`. Never waits. Any thread. `TW_STATUS_NOT_FOUND` when the last one was granted, and before the
+ * first.
+ */
+tw_status tw_shared_limiter_waiting(const struct tw_shared_limiter *limiter,
+                                    struct tw_value **why,
+                                    struct tw_error **error);
+
+/**
+ * Takes in that a server has refused a request because there were too many: HTTP 429, or 503 with a `Retry-After`. No
+ * machine is granted anything for `retry_after_ms` milliseconds from now (negative: one window; at most seven days),
+ * or for as long as an earlier report has asked for. Talks to Redis. Any thread. `TW_STATUS_UNAVAILABLE` when it
+ * cannot be told, else as `tw_shared_limiter_acquire`.
+ */
+tw_status tw_shared_limiter_throttled(const struct tw_shared_limiter *limiter,
+                                      int64_t retry_after_ms,
+                                      struct tw_error **error);
+
+/**
+ * Makes the rate and the time to hold of this handle count for all machines from now on. Those that use others get
+ * `TW_STATUS_INVALID_ARGUMENT` until they use these. A longer window or time to hold begins with a wait, because what
+ * no longer counted may count again. Talks to Redis. Any thread. `TW_STATUS_UNAVAILABLE` when it cannot be told.
+ */
+tw_status tw_shared_limiter_enforce(const struct tw_shared_limiter *limiter,
+                                    struct tw_error **error);
+
+/**
+ * Makes all calls of `tw_shared_limiter_acquire` with this handle that wait return `TW_STATUS_TIMEOUT`; if none waits,
+ * the next call. Interrupts before that count once. One that talks to Redis returns when that has answered. Any
+ * thread; not from a signal handler.
+ */
+tw_status tw_shared_limiter_interrupt(const struct tw_shared_limiter *limiter,
+                                      struct tw_error **error);
+
+/**
+ * Frees a handle of a limiter; calls that wait return. Permits stay as they are. NULL is allowed. Any thread.
+ */
+tw_status tw_shared_limiter_free(struct tw_shared_limiter *limiter,
+                                 struct tw_error **error);
+
+/**
+ * Gives for how many milliseconds the request may still go on, parts of one not counted; give it no more time than
+ * that. 0 when the permit was ended, and when it was held for too long: then the limit is no longer kept. Never waits.
+ * Any thread.
+ */
+tw_status tw_shared_permit_left(const struct tw_shared_permit *permit,
+                                uint64_t *left_ms,
+                                struct tw_error **error);
+
+/**
+ * Says that the answer has come: the request counts for one more window from now. The handle is still to be freed.
+ * Where Redis cannot be told it counts as if it were held to the end, which is no error here. Talks to Redis. Any
+ * thread. `TW_STATUS_INVALID_ARGUMENT` for a permit that was ended already.
+ */
+tw_status tw_shared_permit_done(const struct tw_shared_permit *permit,
+                                struct tw_error **error);
+
+/**
+ * Says that nothing was sent and nothing will be: it does not count any more. Otherwise as `tw_shared_permit_done`.
+ */
+tw_status tw_shared_permit_unused(const struct tw_shared_permit *permit,
+                                  struct tw_error **error);
+
+/**
+ * Says that the answer was a refusal because there were too many requests, as `tw_shared_limiter_throttled`, and fails
+ * as that does; the permit ends all the same. `TW_STATUS_INVALID_ARGUMENT` for a permit that was ended already.
+ */
+tw_status tw_shared_permit_throttled(const struct tw_shared_permit *permit,
+                                     int64_t retry_after_ms,
+                                     struct tw_error **error);
+
+/**
+ * Frees a permit. One that was not ended is ended as by `tw_shared_permit_done`. NULL is allowed. Talks to Redis then.
+ * Any thread.
+ */
+tw_status tw_shared_permit_free(struct tw_shared_permit *permit,
+                                struct tw_error **error);
+
+/**
+ * Gives what appends the journal of a warden to the stream of that name, UTF-8. Its place is the cursor `fleet.STREAM`
+ * of the warden. `options` are of the kind `TW_OPTIONS_PUBLISHER`, or NULL for the defaults. `leader` may be NULL;
+ * with one the stream refuses, from the first entry on, everyone with a lower token and everyone without. It takes the
+ * token as it is: a leader of later needs a publisher of its own.
+ *
+ * `*publisher` is the caller's, to be freed with `tw_publisher_free`. Does not ask Redis yet, and never waits. Any
+ * thread. `TW_STATUS_INVALID_ARGUMENT` for a bad name, `TW_STATUS_LEASE_LOST` for a leader that has given its lease
+ * back.
+ */
+tw_status tw_fleet_publisher(const struct tw_fleet *fleet,
+                             struct tw_bytes stream,
+                             const struct tw_warden *warden,
+                             const struct tw_options *options,
+                             const struct tw_leader *leader,
+                             struct tw_publisher **publisher,
+                             struct tw_error **error);
+
+/**
+ * Appends what is new, up to about `changes_max` changes (0 counts as 1), and gives how many entries were appended; 0
+ * means that there is nothing new. What was appended by a call that failed is not appended again. Where the stream
+ * cannot go on from what it holds (another state file, a Redis that has lost data, a journal that was cut off) an
+ * entry says so: see `is_reset` of `tw_stream_item`.
+ *
+ * Talks to Redis, reads the state file and waits for commits of the cursor. One thread at a time: another call waits
+ * until this one has ended. `TW_STATUS_LEASE_LOST` when another has published with a higher token,
+ * `TW_STATUS_UNAVAILABLE` when Redis cannot be reached, `TW_STATUS_CONFLICT` when another publisher moves the same
+ * cursor, `TW_STATUS_CLOSED`.
+ */
+tw_status tw_publisher_publish(const struct tw_publisher *publisher,
+                               size_t changes_max,
+                               uint64_t *appended,
+                               struct tw_error **error);
+
+/**
+ * Appends what is new, waits for more, and goes on until `tw_publisher_stop`, which ends it with success. Waits over a
+ * Redis that cannot be reached. Blocks: give it a thread. One thread at a time. Errors as `tw_publisher_publish`, but
+ * for `TW_STATUS_UNAVAILABLE`; it may be called again after one.
+ */
+tw_status tw_publisher_run(const struct tw_publisher *publisher,
+                           struct tw_error **error);
+
+/**
+ * Ends `tw_publisher_run`; if none runs, the next call. Stops before that count once. One that talks to Redis ends
+ * when that has answered. Never waits. Any thread; not from a signal handler.
+ */
+tw_status tw_publisher_stop(const struct tw_publisher *publisher,
+                            struct tw_error **error);
+
+/**
+ * Frees a publisher; a `tw_publisher_run` under way ends. NULL is allowed. May close the state file, as
+ * `tw_warden_free` does, when nothing else keeps it open. Any thread, but not from a callback of the library.
+ */
+tw_status tw_publisher_free(struct tw_publisher *publisher,
+                            struct tw_error **error);
+
+/**
+ * Gives a reader of the stream of that name. The consumers of one `group` divide the changes among themselves, every
+ * group gets all of them. `name` tells the consumers of a group apart, over all machines. All three are UTF-8.
+ * `options` are of the kind `TW_OPTIONS_CONSUMER`, or NULL for the defaults. The group comes into being with the first
+ * read, at the oldest change that is there.
+ *
+ * `*consumer` is the caller's, to be freed with `tw_consumer_free`. Does not ask Redis yet, and never waits. Any
+ * thread. `TW_STATUS_INVALID_ARGUMENT` for a bad name.
+ */
+tw_status tw_fleet_consumer(const struct tw_fleet *fleet,
+                            struct tw_bytes stream,
+                            struct tw_bytes group,
+                            struct tw_bytes name,
+                            const struct tw_options *options,
+                            struct tw_consumer **consumer,
+                            struct tw_error **error);
+
+/**
+ * Reads at most `items_max` changes (0 counts as 1, and more than 1,000 as 1,000): first those that other consumers
+ * have left lying, else what nobody of the group has been given yet. Waits for one if need be, for at most
+ * `timeout_ms` milliseconds; 0: not at all, negative: without end. Redis is waited for as well.
+ *
+ * `*items` is a list of rows for `tw_list_stream_item`. Free it with `tw_list_free`; that acknowledges nothing. What
+ * is not acknowledged, by `tw_consumer_ack`, comes again, to this consumer or another, and out of order then.
+ *
+ * Blocks. Any thread. `TW_STATUS_TIMEOUT` when nothing came in time and after `tw_consumer_interrupt`.
+ * `TW_STATUS_RESET`, without a `restart_seq`, when changes were cut off before the group was done with them: look at
+ * the whole, then call `tw_consumer_accept_reset`. `TW_STATUS_UNAVAILABLE` when Redis cannot be reached at the end of
+ * the time.
+ */
+tw_status tw_consumer_next(const struct tw_consumer *consumer,
+                           size_t items_max,
+                           int64_t timeout_ms,
+                           struct tw_list **items,
+                           struct tw_error **error);
+
+/**
+ * Acknowledges: the group is done with all of `items`, which `tw_consumer_next` gave. Gives how many that were; those
+ * that another consumer has taken over and acknowledged, and those that were acknowledged before, count no more. Talks
+ * to Redis. Any thread. `TW_STATUS_INVALID_ARGUMENT` for a list of other rows; `TW_STATUS_UNAVAILABLE` when Redis
+ * cannot be reached: they come again, unless they are acknowledged later.
+ */
+tw_status tw_consumer_ack(const struct tw_consumer *consumer,
+                          const struct tw_list *items,
+                          uint64_t *acked,
+                          struct tw_error **error);
+
+/**
+ * As `tw_consumer_ack`, for the item at `index` alone: 1, or 0 where it counts no more. `TW_STATUS_NOT_FOUND` behind
+ * the last one.
+ */
+tw_status tw_consumer_ack_one(const struct tw_consumer *consumer,
+                              const struct tw_list *items,
+                              size_t index,
+                              uint64_t *acked,
+                              struct tw_error **error);
+
+/**
+ * Goes on after `TW_STATUS_RESET`, for the whole group. Gives 1 when there was one, else 0. Talks to Redis. Any
+ * thread.
+ */
+tw_status tw_consumer_accept_reset(const struct tw_consumer *consumer,
+                                   int32_t *was_reset,
+                                   struct tw_error **error);
+
+/**
+ * Makes all calls of `tw_consumer_next` with this handle that wait return `TW_STATUS_TIMEOUT`; if none waits, the next
+ * call. Interrupts before that count once. They return within a second, or when a Redis that does not answer has been
+ * given up. Any thread; not from a signal handler.
+ */
+tw_status tw_consumer_interrupt(const struct tw_consumer *consumer,
+                                struct tw_error **error);
+
+/**
+ * Frees a handle of a consumer; calls that wait return. What it has read and not acknowledged is taken over by another
+ * in time. NULL is allowed. Any thread.
+ */
+tw_status tw_consumer_free(struct tw_consumer *consumer,
+                           struct tw_error **error);
 
 /**
  * Waits for a commit after the commit `after`, and gives the number of the last one; at the end of the time as it is,
@@ -4580,6 +5183,26 @@ tw_status tw_list_mirror(const struct tw_list *list,
                          struct tw_error **error);
 
 /**
+ * Gives a pattern of the files that the mirror `mirror_index` copies, UTF-8, as a view; they are in order. Any thread.
+ */
+tw_status tw_list_mirror_glob(const struct tw_list *list,
+                              size_t mirror_index,
+                              size_t index,
+                              struct tw_bytes *row,
+                              struct tw_error **error);
+
+/**
+ * Gives a content type that the mirror `mirror_index` was given: the extension as the key, without its dot and in
+ * lower case, and the type as the value; they are in order. `row_size` is `sizeof(tw_pair)`. Any thread.
+ */
+tw_status tw_list_mirror_content_type(const struct tw_list *list,
+                                      size_t mirror_index,
+                                      size_t index,
+                                      struct tw_pair *row,
+                                      size_t row_size,
+                                      struct tw_error **error);
+
+/**
  * Gives how a mirror stands. `row_size` is `sizeof(tw_mirror_status_info)`. Any thread.
  */
 tw_status tw_list_mirror_status(const struct tw_list *list,
@@ -4760,6 +5383,15 @@ tw_status tw_list_root(const struct tw_list *list,
                        struct tw_root *row,
                        size_t row_size,
                        struct tw_error **error);
+
+/**
+ * Gives a change that came over a stream. `row_size` is `sizeof(tw_stream_item)`. Any thread.
+ */
+tw_status tw_list_stream_item(const struct tw_list *list,
+                              size_t index,
+                              struct tw_stream_item *row,
+                              size_t row_size,
+                              struct tw_error **error);
 
 /**
  * Gives an item of a pipeline. `row_size` is `sizeof(tw_work_item)`. Any thread.

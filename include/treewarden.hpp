@@ -75,8 +75,8 @@ enum class Code : std::int32_t {
     NotFound = TW_STATUS_NOT_FOUND,                ///< The root, entry, file, pipeline or item does not exist.
     AlreadyExists = TW_STATUS_ALREADY_EXISTS,      ///< The name is taken.
     Busy = TW_STATUS_BUSY,                         ///< Somebody else holds the state file.
-    PermissionDenied = TW_STATUS_PERMISSION_DENIED,  ///< The operating system refuses access.
-    Unavailable = TW_STATUS_UNAVAILABLE,           ///< The root cannot be trusted now; nothing was changed.
+    PermissionDenied = TW_STATUS_PERMISSION_DENIED,  ///< The operating system, a store or a Redis refuses access.
+    Unavailable = TW_STATUS_UNAVAILABLE,           ///< The root cannot be trusted now, or Redis cannot be reached.
     Held = TW_STATUS_HELD,                         ///< Too much would become missing.
     Cancelled = TW_STATUS_CANCELLED,               ///< The program cancelled.
     Reset = TW_STATUS_RESET,                       ///< Read a snapshot, then go on from Error::restart_seq().
@@ -92,7 +92,7 @@ enum class Code : std::int32_t {
     Poisoned = TW_STATUS_POISONED,                 ///< A thread of the engine has failed; snapshots stay readable.
     Unsupported = TW_STATUS_UNSUPPORTED,           ///< Not on this system, or not with this library.
     Timeout = TW_STATUS_TIMEOUT,                   ///< It did not happen in time; what was asked for goes on.
-    LeaseLost = TW_STATUS_LEASE_LOST,              ///< The job was handed out again; nothing was recorded.
+    LeaseLost = TW_STATUS_LEASE_LOST,              ///< The job was handed out again, or somebody else leads by now.
     Panic = TW_STATUS_PANIC,                       ///< A bug in the library. Nothing acknowledged is lost.
     Forked = TW_STATUS_FORKED,                     ///< The object was made before a fork, and this is the child.
     InvalidHandle = TW_STATUS_INVALID_HANDLE,      ///< The object was moved from, or what it belongs to is gone.
@@ -1342,7 +1342,7 @@ struct LimiterStatus {
           granted(row.granted), throttled(row.throttled), succeeded(row.succeeded) {}
 };
 
-/// A mirror as it is stored. No secret is part of it.
+/// A mirror as it is stored, with its options as they were given last. No secret is part of it.
 struct MirrorInfo {
     std::string name;                       ///< Its name.
     std::string address;                    ///< The address that it copies.
@@ -1353,16 +1353,39 @@ struct MirrorInfo {
     std::optional<std::string> public_url;  ///< What the URLs of its objects begin with.
     bool is_virtual_hosted = false;         ///< The name of the bucket is part of the host name.
     bool has_opaque_etags = false;          ///< Entity tags are no MD5 sums.
+    std::string prefix;                     ///< What every key begins with, before a slash; empty for nothing.
+    std::vector<std::string> globs;         ///< Its patterns; none stands for every file.
+    std::optional<std::string> cache_control;  ///< `Cache-Control` of every object.
+    /// Extensions and their content types, besides the usual ones.
+    std::vector<std::pair<std::string, std::string>> content_types;
+    std::uint32_t uploads_max = 0;       ///< Files that are sent at a time.
+    std::uint64_t part_bytes = 0;        ///< Bytes of one piece, and of the parts of larger files.
+    std::uint64_t memory_bytes = 0;      ///< Bytes of files that are in memory at a time.
+    std::optional<std::uint64_t> bandwidth_bytes_per_s;  ///< Bytes a second at most; nothing without a limit.
+    std::uint32_t attempts_max = 0;      ///< How often a request is tried in one run.
+    Milliseconds backoff{};              ///< The wait before the second attempt, which doubles each time.
+    Milliseconds backoff_max{};          ///< The longest one.
+    std::uint64_t delete_max = 0;        ///< Deletions beyond which all wait for confirmation; 0: every one waits.
+    std::uint32_t delete_share_percent = 0;  ///< Share of all objects beyond which 100 deletions or more wait.
+    Milliseconds settle{};               ///< For how long a file must be still.
+    bool purge_new = false;              ///< The CDN is told of new objects too.
 
     /// Nothing.
     MirrorInfo() = default;
-    /// From a row of the C interface.
+    /// From a row of the C interface, without what comes in rows of its own.
     explicit MirrorInfo(const tw_mirror_info &row)
         : name(detail::text(row.name)), address(detail::text(row.address)), place(detail::text(row.place)),
           target(detail::optional<std::string>(row.target)), endpoint(detail::optional<std::string>(row.endpoint)),
           region(detail::optional<std::string>(row.region)),
           public_url(detail::optional<std::string>(row.public_url)), is_virtual_hosted(row.is_virtual_hosted != 0),
-          has_opaque_etags(row.has_opaque_etags != 0) {}
+          has_opaque_etags(row.has_opaque_etags != 0), prefix(detail::text(row.prefix)),
+          cache_control(detail::optional<std::string>(row.cache_control)), uploads_max(row.uploads_max),
+          part_bytes(row.part_bytes), memory_bytes(row.memory_bytes),
+          bandwidth_bytes_per_s(detail::optional(row.has_bandwidth, row.bandwidth_bytes_per_s)),
+          attempts_max(row.attempts_max), backoff(detail::duration(row.backoff_ms)),
+          backoff_max(detail::duration(row.backoff_max_ms)), delete_max(row.delete_max),
+          delete_share_percent(row.delete_share_percent), settle(detail::duration(row.settle_ms)),
+          purge_new(row.purge_new != 0) {}
 };
 
 /// How a mirror stands. From `runs` on the numbers only rise, since it was opened.
@@ -1553,6 +1576,34 @@ struct UrlChange {
     /// From a row of the C interface.
     explicit UrlChange(const tw_url_change &row)
         : kind(static_cast<UrlChangeKind>(row.kind)), path(detail::text(row.path)), url(detail::text(row.url)) {}
+};
+
+/// One change, as it came over a stream.
+struct StreamItem {
+    std::string stream_id;         ///< The id of the entry in the stream.
+    std::string database;          ///< The state file that it comes from, as 32 hexadecimal digits.
+    std::uint64_t seq = 0;         ///< The commit.
+    std::uint64_t part = 0;        ///< Which of the changes of that commit, from 1; 0 of a reset.
+    std::optional<Change> change;  ///< Nothing is a reset: what comes now does not continue what came before.
+
+    /// Nothing.
+    StreamItem() = default;
+    /// From a row of the C interface.
+    explicit StreamItem(const tw_stream_item &row)
+        : stream_id(detail::text(row.stream_id)), database(detail::text(row.database)), seq(row.seq),
+          part(row.part) {
+        if (row.is_reset != 0) {
+            return;
+        }
+        Change &told = change.emplace();
+        told.seq = row.seq;
+        told.id = row.id;
+        told.kind = static_cast<ChangeKind>(row.kind);
+        told.entry_kind = static_cast<Kind>(row.entry_kind);
+        told.root = detail::text(row.root);
+        told.path = detail::text(row.path);
+        told.from = detail::optional<std::string>(row.from);
+    }
 };
 
 /// The main numbers of the engine, all roots, pipelines and mirrors together. Pipelines and mirrors are those that this
@@ -1967,7 +2018,8 @@ public:
     }
     /// Whether requests are spread evenly over the window. Default: yes.
     LimiterOptions &pacing(bool value) { return set_flag(TW_OPTION_LIMITER_PACING, value); }
-    /// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default: 200.
+    /// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default: 200. Not for a fleet, whose
+    /// limit is never lowered.
     LimiterOptions &floor_permille(std::uint32_t value) {
         return set(TW_OPTION_LIMITER_FLOOR_PERMILLE, std::int64_t{value});
     }
@@ -2085,6 +2137,41 @@ public:
     ExportOptions &partitioned(bool value = true) { return set_flag(TW_OPTION_EXPORT_PARTITIONED, value); }
     /// Replaces an existing Parquet file, in one step.
     ExportOptions &replace(bool value = true) { return set_flag(TW_OPTION_EXPORT_REPLACE, value); }
+};
+
+/// How a Redis is reached.
+class FleetOptions : public detail::Options<FleetOptions, TW_OPTIONS_FLEET> {
+public:
+    /// What all keys begin with. Fleets with different prefixes know nothing of each other. Default: `treewarden`.
+    FleetOptions &prefix(std::string_view value) { return set_text(TW_OPTION_FLEET_PREFIX, value); }
+    /// How long making a connection may take, up to an hour. Default: 2 s.
+    FleetOptions &connect_timeout(Milliseconds value) { return set(TW_OPTION_FLEET_CONNECT_TIMEOUT_MS, value); }
+    /// How long an answer may be awaited without a byte of it, up to an hour. Default: 2 s.
+    FleetOptions &command_timeout(Milliseconds value) { return set(TW_OPTION_FLEET_COMMAND_TIMEOUT_MS, value); }
+    /// Connects when it is needed first, for programs that may start before Redis does.
+    FleetOptions &later(bool value = true) { return set_flag(TW_OPTION_FLEET_LATER, value); }
+};
+
+/// What of a journal goes to a stream, and how much of that stays.
+class PublisherOptions : public detail::Options<PublisherOptions, TW_OPTIONS_PUBLISHER> {
+public:
+    /// The changes of this root alone. Default: of all roots.
+    PublisherOptions &root(std::string_view name) { return set_text(TW_OPTION_PUBLISHER_ROOT, name); }
+    /// How many entries the stream keeps at least. A group that has not read older ones gets Code::Reset. Default:
+    /// 100,000.
+    PublisherOptions &entries_max(std::uint64_t value) {
+        return set_count(TW_OPTION_PUBLISHER_ENTRIES_MAX, value);
+    }
+};
+
+/// How a stream is read.
+class ConsumerOptions : public detail::Options<ConsumerOptions, TW_OPTIONS_CONSUMER> {
+public:
+    /// For how long a change may lie unacknowledged with another consumer before this one takes it over, up to 7 days.
+    /// Longer than the longest work. Default: 5 minutes.
+    ConsumerOptions &takeover_after(Milliseconds value) {
+        return set(TW_OPTION_CONSUMER_TAKEOVER_AFTER_MS, value);
+    }
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -3572,12 +3659,10 @@ public:
         detail::call(tw_warden_mirror, raw_.get(), detail::bytes(name), options.make().get(), mirror.out());
         return Mirror(std::move(mirror));
     }
-    /// The mirrors, in order of their names.
+    /// The mirrors with their options, in order of their names.
     std::vector<MirrorInfo> mirrors() const {
         const detail::ListHandle list = get(tw_warden_mirrors);
-        return detail::collect(detail::size(list), [&](std::size_t index) {
-            return MirrorInfo(detail::row(tw_list_mirror, list, index));
-        });
+        return detail::collect(detail::size(list), [&](std::size_t index) { return mirror_info(list, index); });
     }
     /// How the mirrors stand that are open, in order of their names.
     std::vector<MirrorStatus> mirror_status() const {
@@ -3720,6 +3805,22 @@ private:
         return info;
     }
 
+    static MirrorInfo mirror_info(const detail::ListHandle &list, std::size_t at) {
+        const auto row = detail::row(tw_list_mirror, list, at);
+        MirrorInfo info(row);
+        info.globs = detail::collect(row.globs, [&](std::size_t index) {
+            tw_bytes pattern{};
+            detail::call(tw_list_mirror_glob, list.get(), at, index, &pattern);
+            return detail::text(pattern);
+        });
+        info.content_types = detail::collect(row.content_types, [&](std::size_t index) {
+            tw_pair both{};
+            detail::call(tw_list_mirror_content_type, list.get(), at, index, &both, sizeof both);
+            return std::make_pair(detail::text(both.key), detail::text(both.value));
+        });
+        return info;
+    }
+
     static std::vector<Report> reports(const detail::ListHandle &list) {
         return detail::collect(detail::size(list), [&](std::size_t index) {
             const auto row = detail::row(tw_list_report, list, index);
@@ -3789,6 +3890,314 @@ private:
     }
 
     detail::Handle<tw_warden, tw_warden_free> raw_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Fleets
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The right to send one request, over all machines. Hold it until the answer has come, and for no longer than left();
+/// its end counts as that. One of its functions ends it, once. Its end talks to Redis.
+class SharedPermit {
+public:
+    /// For how long the request may still go on: its timeout. Zero when it was ended or held for too long.
+    Milliseconds left() const {
+        std::uint64_t left_ms = 0;
+        detail::call(tw_shared_permit_left, raw_.get(), &left_ms);
+        return detail::duration(left_ms);
+    }
+    /// The answer has come: the request counts for one more window from now.
+    void done() { detail::call(tw_shared_permit_done, raw_.get()); }
+    /// Nothing was sent and nothing will be: it does not count any more.
+    void unused() { detail::call(tw_shared_permit_unused, raw_.get()); }
+    /// The answer was a refusal because there were too many: all machines pause. Nothing: the server did not say for
+    /// how long.
+    void throttled(std::optional<Milliseconds> retry_after = std::nullopt) {
+        detail::call(tw_shared_permit_throttled, raw_.get(), detail::ms(retry_after));
+    }
+    /// The handle of the C interface, lent.
+    tw_shared_permit *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class SharedLimiter;
+    using Raw = detail::Handle<tw_shared_permit, tw_shared_permit_free>;
+    explicit SharedPermit(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// Grants at most so many requests in any rolling window, over all machines that ask for the same name. Without Redis
+/// it grants nothing; on a new Redis, and after a restart, nothing for a window and the time that a permit may be held.
+class SharedLimiter {
+public:
+    /// Waits until a request may be sent; Redis is waited for as well. Nothing when none may in time, and after
+    /// interrupt(): waiting() says why.
+    [[nodiscard]] std::optional<SharedPermit> acquire(Milliseconds timeout = forever) const {
+        SharedPermit::Raw permit;
+        if (!detail::call_unless(TW_STATUS_TIMEOUT, tw_shared_limiter_acquire, raw_.get(), detail::ms(timeout),
+                                 permit.out())) {
+            return std::nullopt;
+        }
+        return SharedPermit(std::move(permit));
+    }
+    /// Asks Redis once, whoever else waits: Code::Unavailable when it cannot be reached.
+    [[nodiscard]] std::optional<SharedPermit> try_acquire() const {
+        SharedPermit::Raw permit;
+        if (!detail::call_unless(TW_STATUS_TIMEOUT, tw_shared_limiter_try_acquire, raw_.get(), permit.out())) {
+            return std::nullopt;
+        }
+        return SharedPermit(std::move(permit));
+    }
+    /// Why calls wait now, or why the last one did not get a permit, for people. Nothing when the last was granted.
+    std::optional<std::string> waiting() const {
+        detail::Handle<tw_value, tw_value_free> why;
+        if (!detail::call_unless(TW_STATUS_NOT_FOUND, tw_shared_limiter_waiting, raw_.get(), why.out())) {
+            return std::nullopt;
+        }
+        return detail::value_text(why);
+    }
+    /// A request was refused because there were too many: all machines pause.
+    void throttled(std::optional<Milliseconds> retry_after = std::nullopt) const {
+        detail::call(tw_shared_limiter_throttled, raw_.get(), detail::ms(retry_after));
+    }
+    /// Makes this rate and time to hold count for all machines: those that use others get Code::InvalidArgument.
+    void enforce() const { detail::call(tw_shared_limiter_enforce, raw_.get()); }
+    /// Makes all acquire() that wait return nothing; if none waits, the next one.
+    void interrupt() const { detail::call(tw_shared_limiter_interrupt, raw_.get()); }
+    /// The handle of the C interface, lent.
+    tw_shared_limiter *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Fleet;
+    using Raw = detail::Handle<tw_shared_limiter, tw_shared_limiter_free>;
+    explicit SharedLimiter(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// Whoever has a lease. Its end gives the lease back.
+class [[nodiscard]] Leader {
+public:
+    /// The fencing token: higher than that of every leader before.
+    std::uint64_t token() const {
+        std::uint64_t token = 0;
+        detail::call(tw_leader_token, raw_.get(), &token);
+        return token;
+    }
+    /// Whether no other can be the leader now, by the clocks of this machine. Asks nobody.
+    bool is_valid() const {
+        std::int32_t is_valid = 0;
+        detail::call(tw_leader_is_valid, raw_.get(), &is_valid);
+        return is_valid != 0;
+    }
+    /// Renews the lease: it is valid for its whole time again. Code::LeaseLost when it is gone; it stays lost.
+    void renew() const { detail::call(tw_leader_renew, raw_.get()); }
+    /// Gives the lease back, so that another can have it at once. A second time it does nothing.
+    void release() const { detail::call(tw_leader_release, raw_.get()); }
+    /// The handle of the C interface, lent.
+    tw_leader *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Lease;
+    using Raw = detail::Handle<tw_leader, tw_leader_free>;
+    explicit Leader(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// The right to be the leader, of which there is one over all machines.
+class Lease {
+public:
+    /// Who renews a lease.
+    enum class Renewal {
+        ByHand,    ///< The program: Leader::renew().
+        ByThread,  ///< A thread of the library; Leader::is_valid() tells whether that works.
+    };
+
+    /// Waits until the lease is free and takes it; Redis is waited for as well. Nothing when it was not free in time,
+    /// and after interrupt(). Code::Unavailable when Redis cannot be reached at the end of the time.
+    [[nodiscard]] std::optional<Leader> acquire(Milliseconds timeout = forever,
+                                                Renewal renewal = Renewal::ByHand) const {
+        Leader::Raw leader;
+        const std::int32_t keep = renewal == Renewal::ByThread ? 1 : 0;
+        if (!detail::call_unless(TW_STATUS_TIMEOUT, tw_lease_acquire, raw_.get(), detail::ms(timeout), keep,
+                                 leader.out())) {
+            return std::nullopt;
+        }
+        return Leader(std::move(leader));
+    }
+    /// Makes all acquire() that wait return nothing; if none waits, the next one.
+    void interrupt() const { detail::call(tw_lease_interrupt, raw_.get()); }
+    /// The handle of the C interface, lent.
+    tw_lease *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Fleet;
+    using Raw = detail::Handle<tw_lease, tw_lease_free>;
+    explicit Lease(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// Appends the changes of a warden to a stream, for the consumers of other machines. Only one of a warden and a stream
+/// may run at a time. It keeps the state file open.
+class Publisher {
+public:
+    /// Appends what is new, up to about so many changes, and gives how many entries were appended; 0: nothing is new.
+    /// One thread at a time. Code::LeaseLost when another has published with a higher token.
+    std::uint64_t publish(std::size_t changes_max = 1000) const {
+        std::uint64_t appended = 0;
+        detail::call(tw_publisher_publish, raw_.get(), changes_max, &appended);
+        return appended;
+    }
+    /// Appends what is new, waits for more, and goes on until stop(), over outages of Redis too. One thread at a time.
+    void run() const { detail::call(tw_publisher_run, raw_.get()); }
+    /// Ends run(); if none runs, the next one.
+    void stop() const { detail::call(tw_publisher_stop, raw_.get()); }
+    /// The handle of the C interface, lent.
+    tw_publisher *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Fleet;
+    using Raw = detail::Handle<tw_publisher, tw_publisher_free>;
+    explicit Publisher(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// Changes that came over a stream with one read, to be gone through as often as needed. Consumer::ack() acknowledges
+/// them; their end does not.
+class [[nodiscard]] StreamItems {
+public:
+    /// How many there are, one at least.
+    std::size_t size() const noexcept { return items_.size(); }
+    /// One of them. Throws std::out_of_range behind the last.
+    const StreamItem &at(std::size_t index) const { return items_.at(index); }
+    /// The first.
+    std::vector<StreamItem>::const_iterator begin() const noexcept { return items_.begin(); }
+    /// The end.
+    std::vector<StreamItem>::const_iterator end() const noexcept { return items_.end(); }
+    /// The handle of the C interface, lent.
+    tw_list *handle() const noexcept { return list_.get(); }
+
+private:
+    friend class Consumer;
+    explicit StreamItems(detail::ListHandle list)
+        : items_(detail::collect(detail::size(list), [&](std::size_t index) {
+              return StreamItem(detail::row(tw_list_stream_item, list, index));
+          })),
+          list_(std::move(list)) {}
+
+    std::vector<StreamItem> items_;
+    detail::ListHandle list_;
+};
+
+/// Reads a stream as one of a group, whose consumers divide the changes among themselves.
+class Consumer {
+public:
+    /// What others have left lying, else what nobody of the group has been given yet; waits for it if need be. Nothing
+    /// when none came in time, and after interrupt(). What is not acknowledged comes again, to this consumer or to
+    /// another. Code::Reset when changes were cut off unread: look at the whole, then accept_reset().
+    std::optional<StreamItems> next(Milliseconds timeout = forever, std::size_t items_max = 100) const {
+        detail::ListHandle list;
+        if (!detail::call_unless(TW_STATUS_TIMEOUT, tw_consumer_next, raw_.get(), items_max, detail::ms(timeout),
+                                 list.out())) {
+            return std::nullopt;
+        }
+        return StreamItems(std::move(list));
+    }
+    /// The group is done with all of them. Gives how many that were; those that were acknowledged before count no more.
+    std::uint64_t ack(const StreamItems &items) const {
+        std::uint64_t acked = 0;
+        detail::call(tw_consumer_ack, raw_.get(), items.handle(), &acked);
+        return acked;
+    }
+    /// The group is done with one of them. False when it counts no more.
+    bool ack(const StreamItems &items, std::size_t index) const {
+        std::uint64_t acked = 0;
+        detail::call(tw_consumer_ack_one, raw_.get(), items.handle(), index, &acked);
+        return acked != 0;
+    }
+    /// Goes on after Code::Reset, for the whole group. True when there was one.
+    bool accept_reset() const {
+        std::int32_t was_reset = 0;
+        detail::call(tw_consumer_accept_reset, raw_.get(), &was_reset);
+        return was_reset != 0;
+    }
+    /// Makes all next() that wait return nothing, within a second; if none waits, the next one.
+    void interrupt() const { detail::call(tw_consumer_interrupt, raw_.get()); }
+    /// The handle of the C interface, lent.
+    tw_consumer *handle() const noexcept { return raw_.get(); }
+
+private:
+    friend class Fleet;
+    using Raw = detail::Handle<tw_consumer, tw_consumer_free>;
+    explicit Consumer(Raw raw) noexcept : raw_(std::move(raw)) {}
+
+    Raw raw_;
+};
+
+/// What several machines share through one Redis, of version 7 or later. Without it there is no permit, no leader and
+/// no change: Code::Unavailable. Connections that break are made anew. What was made from a fleet does not need it.
+class Fleet {
+public:
+    /// Connects to `redis://[user:password@]host[:port][/database]` or `unix:///path/to/socket`. User and password are
+    /// in no message. Code::Unsupported for `rediss://` and for a Redis that cannot be used.
+    explicit Fleet(std::string_view url, const FleetOptions &options = {}) {
+        detail::call(tw_fleet_connect, detail::bytes(url), options.make().get(), raw_.out());
+    }
+    /// Asks Redis for a sign of life.
+    void ping() const { detail::call(tw_fleet_ping, raw_.get()); }
+    /// The limiter of that name. A permit may be held for `hold_max` at most, up to a day. All machines give the same
+    /// rate and time.
+    SharedLimiter limiter(std::string_view name, const LimiterOptions &options,
+                          Milliseconds hold_max = std::chrono::seconds(60)) const {
+        SharedLimiter::Raw limiter;
+        detail::call(tw_fleet_limiter, raw_.get(), detail::bytes(name), options.make().get(), detail::ms(hold_max),
+                     limiter.out());
+        return SharedLimiter(std::move(limiter));
+    }
+    /// The lease of that name: a leader loses it `ttl` after the last renewal, 100 ms to a day. All machines give the
+    /// same.
+    Lease lease(std::string_view name, Milliseconds ttl) const {
+        Lease::Raw lease;
+        detail::call(tw_fleet_lease, raw_.get(), detail::bytes(name), detail::ms(ttl), lease.out());
+        return Lease(std::move(lease));
+    }
+    /// What appends the journal of a warden to the stream of that name. Its place is the cursor `fleet.STREAM`.
+    Publisher publisher(std::string_view stream, const Warden &warden, const PublisherOptions &options = {}) const {
+        return open_publisher(stream, warden, nullptr, options);
+    }
+    /// As above, with the token of a leader, as it is now: the stream refuses those who led before.
+    Publisher publisher(std::string_view stream, const Warden &warden, const Leader &leader,
+                        const PublisherOptions &options = {}) const {
+        // To the C interface it would mean that there is none.
+        if (leader.handle() == nullptr) {
+            throw Error(Code::InvalidHandle, "the leader was moved from");
+        }
+        return open_publisher(stream, warden, leader.handle(), options);
+    }
+    /// A reader of the stream of that name. The consumers of a group divide the changes, every group gets all of them.
+    Consumer consumer(std::string_view stream, std::string_view group, std::string_view name,
+                      const ConsumerOptions &options = {}) const {
+        Consumer::Raw consumer;
+        detail::call(tw_fleet_consumer, raw_.get(), detail::bytes(stream), detail::bytes(group), detail::bytes(name),
+                     options.make().get(), consumer.out());
+        return Consumer(std::move(consumer));
+    }
+    /// The handle of the C interface, lent.
+    tw_fleet *handle() const noexcept { return raw_.get(); }
+
+private:
+    Publisher open_publisher(std::string_view stream, const Warden &warden, const tw_leader *leader,
+                             const PublisherOptions &options) const {
+        Publisher::Raw publisher;
+        detail::call(tw_fleet_publisher, raw_.get(), detail::bytes(stream), warden.handle(), options.make().get(),
+                     leader, publisher.out());
+        return Publisher(std::move(publisher));
+    }
+
+    detail::Handle<tw_fleet, tw_fleet_free> raw_;
 };
 
 /// Salvages a damaged state file that nobody has open: what can be read goes into a new file under the same name, and

@@ -16,7 +16,7 @@ use treewarden::{Compare, IgnoreRules, Walker};
 
 pub(crate) use self::mirror::{
     AccessFlags, MirrorAddArgs, MirrorAuditArgs, MirrorCommand, MirrorFollowArgs, MirrorSyncArgs,
-    MirrorUrlsArgs,
+    MirrorUrlsArgs, StoreFlags,
 };
 pub(crate) use self::pipeline::{PipelineAddArgs, PipelineCommand, Rate};
 pub(crate) use self::work::{StateName, WorkCommand, WorkListArgs, WorkRunArgs};
@@ -37,6 +37,11 @@ SIGHUP reads the configuration file again; without one it ends the program.
 The changes are on standard output, everything else is told on standard error; with --json as
 objects there too. Files of a root that was never looked at before are counted, not listed.
 While it runs, the state file is in use: other commands on it are refused.";
+
+const EXPORT_HELP: &str = "\
+A store is s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX], az://ACCOUNT/CONTAINER[/PREFIX] or file:///DIR. What
+goes there is always partitioned. Credentials come from the environment, as `treewarden mirror sync --help`
+says; the region and the endpoint of S3 too, where --region and --endpoint are not given.";
 
 /// Keeps the state of every file in one or many directory trees, and tells what changed
 #[derive(Parser)]
@@ -80,7 +85,8 @@ pub(crate) enum Command {
     /// List what changed, oldest first
     Changes(ChangesArgs),
     /// Write what the state knows, or what changed, as Parquet files
-    Export(ExportArgs),
+    #[command(after_help = EXPORT_HELP)]
+    Export(Box<ExportArgs>),
     /// Print changes as they happen, until Ctrl-C
     #[command(after_help = WATCH_SIGNALS)]
     Watch(WatchArgs),
@@ -259,8 +265,9 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "ROOT[/PREFIX]")]
     pub(crate) prefix: Option<OsString>,
 
-    /// The file to write; with --partitioned the directory
-    #[arg(long, value_name = "FILE_OR_DIR")]
+    /// The file to write; with --partitioned the directory; or the address of a store
+    // Any name to clap: its own messages repeat what was typed, and that may hold a password.
+    #[arg(long, value_name = "FILE|DIR|STORE")]
     pub(crate) to: PathBuf,
 
     /// Only paths that match, relative to the prefix; `*` stays within a directory, `**` does not
@@ -291,6 +298,16 @@ pub(crate) struct ExportArgs {
     /// Replace the file when it is there and is a Parquet file
     #[arg(long, conflicts_with = "partitioned")]
     pub(crate) replace: bool,
+
+    /// Directory for the files until they are sent to a store [default: that of the state file]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) staging: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+
+    #[command(flatten)]
+    pub(crate) access: AccessFlags,
 }
 
 #[derive(Args)]

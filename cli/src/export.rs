@@ -1,14 +1,18 @@
-//! `treewarden export`: what the state knows, or what changed, as Parquet files. Looks at no tree.
+//! `treewarden export`: what the state knows, or what changed, as Parquet files, here or in a store. Looks at no
+//! tree.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use treewarden::export::{self, ExportOptions, ExportReport};
+use treewarden::export::{self, Content, ExportOptions, ExportReport, StorageSink};
 use treewarden::{Change, Filter, Warden};
 
 use crate::address;
-use crate::args::ExportArgs;
+use crate::args::{AccessFlags, ExportArgs, StoreFlags};
 use crate::failure::{Failure, Outcome};
+use crate::mirror::credentials::Environment;
+use crate::mirror::store::{reached, usage};
 use crate::output::Out;
 use crate::state::StateFile;
 use crate::text::{self, counted, size};
@@ -21,14 +25,24 @@ struct ExportLine {
     seq: u64,
 }
 
+/// Where the files go.
+enum Place<'a> {
+    /// A file, or a directory of partitions.
+    Here(&'a Path),
+    /// A store, and the directory for the files until they are there.
+    Store(StorageSink, PathBuf),
+}
+
 pub(crate) fn run(state: &StateFile, args: &ExportArgs, out: &mut Out) -> Result<Outcome, Failure> {
+    // What makes no sense is found before anything is opened.
+    let place = place(state, args, out)?;
     let warden = state.open_to_read()?;
-    let options = options(args, &warden)?;
+    let options = options(args, &warden, matches!(place, Place::Store(..)))?;
     let prefix = address::typed(args.prefix.as_deref());
     let (report, seq) = if args.changes {
-        of_changes(&warden, args, prefix, &options)?
+        of_changes(&warden, args, prefix, &options, place)?
     } else {
-        of_entries(&warden, args, &prefix, &options)?
+        of_entries(&warden, args, &prefix, &options, place)?
     };
     if out.json {
         let ExportReport { rows, bytes, files } = report;
@@ -46,13 +60,49 @@ pub(crate) fn run(state: &StateFile, args: &ExportArgs, out: &mut Out) -> Result
     Ok(Outcome::Complete)
 }
 
-fn options(args: &ExportArgs, warden: &Warden) -> Result<ExportOptions, Failure> {
+fn place<'a>(state: &StateFile, args: &'a ExportArgs, out: &Out) -> Result<Place<'a>, Failure> {
+    let Some((target, prefix)) = export::store_of(&args.to).map_err(|error| usage(&error))? else {
+        let has_words = args.staging.is_some()
+            || args.store != StoreFlags::default()
+            || args.access != AccessFlags::default();
+        return if has_words {
+            Err(Failure::usage(
+                "'--staging', '--endpoint' and what else is said of a store need one in '--to'",
+            )
+            .with_hint("`--to s3://BUCKET/PREFIX` names a store"))
+        } else {
+            Ok(Place::Here(&args.to))
+        };
+    };
+    if args.replace {
+        return Err(Failure::usage("'--replace' cannot be used with a store: its parts are always replaced"));
+    }
+    if !args.partitioned && prefix.ends_with(".parquet") {
+        return Err(Failure::usage("what goes to a store is partitioned, and '--to' names a file")
+            .with_hint("leave the name of the file out; with '--partitioned' it is taken for a prefix"));
+    }
+    let environment = Environment::of_process();
+    let target = reached(target, &args.store, args.access.profile.as_deref(), &environment, out)?;
+    let credentials = environment.credentials(Some(&target), &args.access)?;
+    let sink = StorageSink::connect(&target, &credentials, &prefix)?;
+    let staging = match &args.staging {
+        Some(dir) => dir.clone(),
+        // A private one, most often: names of files are nobody else's business.
+        None => match state.path().parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
+            _ => PathBuf::from("."),
+        },
+    };
+    Ok(Place::Store(sink, staging))
+}
+
+fn options(args: &ExportArgs, warden: &Warden, is_store: bool) -> Result<ExportOptions, Failure> {
     let mut options = ExportOptions::new().token(warden.token());
     match &args.host {
         Some(name) => options = options.host(name),
         None => match host_name() {
             Some(name) => options = options.host(name),
-            None if args.partitioned => {
+            None if args.partitioned || is_store => {
                 return Err(
                     Failure::new("this system has no host name").with_hint("give one with --host NAME")
                 );
@@ -81,6 +131,7 @@ fn of_entries(
     args: &ExportArgs,
     prefix: &[u8],
     options: &ExportOptions,
+    place: Place<'_>,
 ) -> Result<(ExportReport, u64), Failure> {
     let snapshot = warden.snapshot();
     address::require_known(warden, &snapshot, prefix, args.missing)?;
@@ -91,7 +142,12 @@ fn of_entries(
     if args.missing {
         filter = filter.missing();
     }
-    let report = export::snapshot(&snapshot, &filter, options, &args.to)?;
+    let report = match place {
+        Place::Here(path) => export::snapshot(&snapshot, &filter, options, path),
+        Place::Store(mut sink, staging) => {
+            export::files(Content::Entries(&snapshot, &filter), options, &staging, &mut sink)
+        }
+    }?;
     Ok((report, snapshot.seq()))
 }
 
@@ -101,6 +157,7 @@ fn of_changes(
     args: &ExportArgs,
     prefix: Vec<u8>,
     options: &ExportOptions,
+    place: Place<'_>,
 ) -> Result<(ExportReport, u64), Failure> {
     // What is gone has changes, too.
     address::require_known(warden, &warden.snapshot(), &prefix, true)?;
@@ -110,8 +167,13 @@ fn of_changes(
         Ok(change) => touches(change, &prefix),
         Err(_) => true,
     });
-    let report = export::changes(rows, seq, options, &args.to).map_err(with_restart)?;
-    Ok((report, seq))
+    let report = match place {
+        Place::Here(path) => export::changes(rows, seq, options, path),
+        Place::Store(mut sink, staging) => {
+            export::files(Content::Changes(Box::new(rows), seq), options, &staging, &mut sink)
+        }
+    };
+    Ok((report.map_err(with_restart)?, seq))
 }
 
 /// Whether a change begins or ends at or below `prefix`.

@@ -2,11 +2,12 @@
 //! nowhere else: the engine asks nobody for them, and the state file holds none.
 
 mod add;
-mod credentials;
+pub(crate) mod credentials;
 mod follow;
 mod profile;
 mod progress;
 mod report;
+pub(crate) mod store;
 mod sync;
 
 use std::io::Write;

@@ -7,6 +7,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::{HANG, Watcher, World, err, json, out, text};
 
@@ -174,6 +176,11 @@ fn programs_are_told_where_as_well() {
     let mut watcher = world.start(&["watch", "tree", "--json", "--metrics", "0"]);
     let told = json(&watcher.err.until(r#""event":"metrics""#));
     let address = text(&told, "url").strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
-    assert_eq!(number(&scrape(address), "treewarden_live_paused"), 0);
+    // The page is there before the roots are watched.
+    let begun = Instant::now();
+    while !scrape(address).contains("treewarden_live_paused 0\n") {
+        assert!(begun.elapsed() < HANG, "{}", scrape(address));
+        thread::sleep(Duration::from_millis(10));
+    }
     watcher.end();
 }

@@ -28,6 +28,8 @@
 
 mod directory;
 mod place;
+#[cfg(feature = "mirror")]
+mod storage;
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt::Write as _;
@@ -57,6 +59,8 @@ use crate::snapshot::{Filter, Snapshot};
 use self::place::Draft;
 
 pub use self::directory::DirectorySink;
+#[cfg(feature = "mirror")]
+pub use self::storage::{StorageSink, store_of};
 
 /// Rows of one row group at most. An export keeps about that many rows in memory, however many roots there are.
 pub const ROW_GROUP_ROWS: usize = 2 * BATCH_ROWS;
@@ -96,8 +100,8 @@ impl ExportOptions {
     /// `changes-SEQ.parquet` for changes. The column `root` is in the names instead of the files, as Hive, DuckDB and
     /// Arrow expect it: bytes but ASCII letters, digits, `-`, `.`, `_` and `~` are percent-encoded.
     ///
-    /// The part of a snapshot takes the place of all others of its host and root; for a moment both are there. A root
-    /// without rows gets a part without rows. Changes are only ever added.
+    /// The part of a snapshot takes the place of all older ones of its host and root; for a moment both are there. A
+    /// newer one stays, and refuses it. A root without rows gets a part without rows. Changes are only ever added.
     #[must_use]
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;
@@ -160,8 +164,9 @@ pub trait ExportSink {
     /// Takes a complete and durable file over, under this name: `/` between its components, ASCII only. The file may
     /// be moved away or read; what is left of it is removed afterwards.
     ///
-    /// When the last component is `part-N.parquet`, the file takes the place of all others of that form below the
-    /// same name: they are to be removed once it is in place.
+    /// When the last component is `part-N.parquet`, the file takes the place of all of that form below the same name
+    /// whose number is smaller: they are to be removed once it is in place. The one with the greatest number is never
+    /// to be removed.
     ///
     /// # Errors
     ///
@@ -175,8 +180,8 @@ pub trait ExportSink {
 /// # Errors
 ///
 /// `AlreadyExists` for a file that is there, `NotFound` for a directory that is not, `InvalidArgument` for a bad or
-/// missing host and for a directory in the place of a file, `TooLarge` for a root or host whose encoded name does not
-/// fit a directory, and `StorageFull`, `ReadOnly`, `PermissionDenied` or `Io`. After an error no file has taken its
+/// missing host and for a directory in the place of a file, `Conflict` for a newer part of the same host and root,
+/// `TooLarge` for a root or host whose encoded name does not fit a directory, and `StorageFull`, `ReadOnly`, `PermissionDenied` or `Io`. After an error no file has taken its
 /// name, but for the parts of a partitioned export that were already in place.
 pub fn snapshot(
     snapshot: &Snapshot,

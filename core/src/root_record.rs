@@ -8,7 +8,8 @@ use crate::options::ContentHash;
 /// Whether a root can be trusted at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootState {
-    /// Never scanned to the end.
+    /// Never scanned to the end since it was added, since a rebuild of the state file, or since it was moved
+    /// while it was unavailable. What is known of it may be a part: that something is not there means nothing.
     New,
     /// As of its last scan.
     Ready,

@@ -25,7 +25,7 @@ pub const TW_CHANGE_RESTORED: i32 = 4;
 /// Dropped from the state: a tombstone expired, or the entry became ignored.
 pub const TW_CHANGE_FORGOTTEN: i32 = 5;
 
-fn change_number(kind: ChangeKind) -> i32 {
+pub(crate) fn change_number(kind: ChangeKind) -> i32 {
     match kind {
         ChangeKind::Added => TW_CHANGE_ADDED,
         ChangeKind::Modified => TW_CHANGE_MODIFIED,

@@ -20,9 +20,9 @@ pub const TW_STATUS_NOT_FOUND: tw_status = 2;
 pub const TW_STATUS_ALREADY_EXISTS: tw_status = 3;
 /// Another process, or another handle in this one, holds the state file.
 pub const TW_STATUS_BUSY: tw_status = 4;
-/// The operating system refuses access.
+/// The operating system, a store or a Redis refuses access.
 pub const TW_STATUS_PERMISSION_DENIED: tw_status = 5;
-/// The root cannot be trusted at the moment; nothing was changed.
+/// The root cannot be trusted at the moment, or Redis cannot be reached; nothing was changed.
 pub const TW_STATUS_UNAVAILABLE: tw_status = 6;
 /// Too much would become missing; waits for `TW_OPTION_SCAN_ACCEPT_MISSING`.
 pub const TW_STATUS_HELD: tw_status = 7;
@@ -54,7 +54,8 @@ pub const TW_STATUS_POISONED: tw_status = 19;
 pub const TW_STATUS_UNSUPPORTED: tw_status = 20;
 /// It did not happen in time; what was asked for goes on.
 pub const TW_STATUS_TIMEOUT: tw_status = 21;
-/// The lease of a job has run out, and the job was handed out again: nothing was recorded.
+/// The lease of a job has run out, and the job was handed out again: nothing was recorded. Or the lease of a fleet is
+/// no longer ours, or another publishes with a higher token.
 pub const TW_STATUS_LEASE_LOST: tw_status = 22;
 /// A bug in the library. Nothing that was acknowledged is lost.
 pub const TW_STATUS_PANIC: tw_status = 23;

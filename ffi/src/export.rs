@@ -40,6 +40,7 @@ impl From<ExportReport> for tw_export_report {
 /// Blocks until it is durable. Any thread. `TW_STATUS_ALREADY_EXISTS` for a file that is there without
 /// `TW_OPTION_EXPORT_REPLACE`, or that is no Parquet file; `TW_STATUS_NOT_FOUND` for a directory that is not;
 /// `TW_STATUS_INVALID_ARGUMENT` for a bad or missing host and for a directory in the place of a file;
+/// `TW_STATUS_CONFLICT` for a newer part of the same host and root;
 /// `TW_STATUS_TOO_LARGE` for a root or host whose name makes no name of a directory; `TW_STATUS_STORAGE_FULL`,
 /// `TW_STATUS_READ_ONLY`, `TW_STATUS_PERMISSION_DENIED`, `TW_STATUS_IO`. Then no file has taken its name, but for parts
 /// that were in place already.

@@ -15,6 +15,7 @@ mod changes;
 mod error;
 mod events;
 mod export;
+mod fleet;
 mod follow;
 mod handle;
 mod jobs;

@@ -6,8 +6,10 @@ mod mirror_run;
 mod pipeline;
 mod report;
 mod root;
+mod stream;
 mod work;
 
+use treewarden_core::fleet::Item;
 use treewarden_core::mirror::{AuditReport, MirrorPlan, MirrorReport, MirrorStatus, UrlChange};
 use treewarden_core::{Operation, RebuildReport, Report, VerifyReport, WorkExplanation, WorkItem};
 
@@ -20,6 +22,7 @@ pub(crate) use explain::Explained;
 pub(crate) use mirror::MirrorRow;
 pub(crate) use pipeline::PipelineRow;
 pub(crate) use root::{RootRow, TW_COVERAGE_MIXED, TW_COVERAGE_NATIVE, coverage_number};
+pub(crate) use stream::{stream_item, stream_items};
 
 /// Rows of one type. The function that makes a list says which; `tw_list_len` says how many, and the function named
 /// after the type gives one. Rows may be read in any thread, by several at once. All views in them live until
@@ -47,6 +50,7 @@ pub(crate) enum List {
     MirrorPlan(Box<MirrorPlan>),
     Audit(Box<AuditReport>),
     UrlChanges(Vec<UrlChange>),
+    StreamItems(Vec<Item>),
 }
 
 /// A row of `tw_pair`.
@@ -74,6 +78,7 @@ impl List {
             Self::Mirrors(rows) => rows.len(),
             Self::MirrorStatus(rows) => rows.len(),
             Self::UrlChanges(rows) => rows.len(),
+            Self::StreamItems(rows) => rows.len(),
             Self::Explanation(_)
             | Self::Verify(_)
             | Self::Rebuild(_)
@@ -104,6 +109,7 @@ impl List {
             Self::MirrorPlan(_) => "a plan",
             Self::Audit(_) => "a report of an audit",
             Self::UrlChanges(_) => "changes of URLs",
+            Self::StreamItems(_) => "items of a stream",
         }
     }
 

@@ -300,7 +300,7 @@ pub unsafe extern "C" fn tw_mirror_audit(
             let delete_unknown = flag(i64::from(delete_unknown), "delete_unknown")?;
             let options = AuditOptions::new().repair(repair).delete_unknown(delete_unknown);
             handle::with::<Mirror, _>(mirror, |mirror| {
-                out.write(handle::put(List::Audit(Box::new(mirror.audit(options)?)))?);
+                out.write(handle::put(List::Audit(Box::new(mirror.audit(&options)?)))?);
                 Ok(())
             })
         })

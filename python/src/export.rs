@@ -1,15 +1,57 @@
-//! What the state knows, and what changed, as Parquet files.
+//! What the state knows, and what changed, as Parquet files, here or in a store.
+
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
-use treewarden::export::{ExportOptions, ExportReport};
-use treewarden::{Change, Filter, Snapshot, Warden};
+use pyo3::types::PyDict;
+use treewarden::export::{Content, ExportOptions, ExportReport, StorageSink};
+use treewarden::{CancelToken, Change, Filter, Snapshot, Warden};
 
 use crate::aside::aside;
 use crate::change::Since;
 use crate::convert::{Address, FsPath};
 use crate::errors::{self, OrRaise};
 use crate::handle::Handle;
+use crate::mirror;
 use crate::types::dataclass;
+
+/// Where the files go.
+enum Place {
+    Here(FsPath),
+    /// A store, and the directory for the files until they are there.
+    Store(StorageSink, PathBuf),
+}
+
+impl Place {
+    /// A file or directory, unless it is the address of a store. Files lie beside the state file until they are there.
+    fn read(
+        py: Python<'_>,
+        handle: &Handle,
+        path: FsPath,
+        store: Option<&Bound<'_, PyDict>>,
+        cancel: &CancelToken,
+    ) -> PyResult<Self> {
+        let Some((sink, staging)) = mirror::export_sink(py, &path.0, store)? else {
+            return Ok(Self::Here(path));
+        };
+        let beside = || match handle.path().parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
+            _ => Path::new(".").to_path_buf(),
+        };
+        Ok(Self::Store(sink.cancel(cancel.clone()), staging.unwrap_or_else(beside)))
+    }
+
+    fn write(self, content: Content<'_>, options: &ExportOptions) -> treewarden::Result<ExportReport> {
+        use treewarden::export;
+        match (self, content) {
+            (Self::Store(mut sink, staging), content) => export::files(content, options, &staging, &mut sink),
+            (Self::Here(path), Content::Entries(snapshot, filter)) => {
+                export::snapshot(snapshot, filter, options, &path.0)
+            }
+            (Self::Here(path), Content::Changes(rows, seq)) => export::changes(rows, seq, options, &path.0),
+        }
+    }
+}
 
 /// How an export is made.
 pub(crate) fn options(host: Option<String>, partitioned: bool, replace: bool) -> ExportOptions {
@@ -30,8 +72,8 @@ pub(crate) fn options(host: Option<String>, partitioned: bool, replace: bool) ->
 ///
 /// # Errors
 ///
-/// `InvalidArgumentError` for a filter of entries where changes are asked for; as `Warden::changes` and
-/// `export::snapshot`.
+/// `InvalidArgumentError` for a filter of entries where changes are asked for; as `Warden::changes`,
+/// `mirror::export_sink`, `export::snapshot` and `export::files`.
 pub(crate) fn export(
     py: Python<'_>,
     handle: &Handle,
@@ -41,19 +83,22 @@ pub(crate) fn export(
     glob: Option<&str>,
     missing: bool,
     options: ExportOptions,
+    store: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
     let warden = handle.get(py)?;
     let options = options.token(warden.token());
+    let cancel = CancelToken::new();
+    let place = Place::read(py, handle, path, store, &cancel)?;
     let Some(since) = since else {
         let filter = filter(prefix, glob, missing).or_raise(py)?;
-        return entries(py, warden.snapshot(), filter, options, path);
+        return entries_to(py, warden.snapshot(), filter, options, place, &cancel);
     };
     if glob.is_some() || missing {
         let hint = "leave them out, or leave `since` out";
         return Err(errors::invalid_with_hint(py, "`glob` and `missing` choose entries, not changes", hint));
     }
-    let done = aside(py, move || changes(&warden, since, &prefix.0, &options, &path), drop)?;
-    let (done, seq) = done.or_raise(py)?;
+    let done = aside(py, move || changes(&warden, since, &prefix.0, &options, place), drop);
+    let (done, seq) = done.inspect_err(|_| cancel.cancel())?.or_raise(py)?;
     report(py, done, seq)
 }
 
@@ -69,9 +114,22 @@ pub(crate) fn entries(
     options: ExportOptions,
     path: FsPath,
 ) -> PyResult<Py<PyAny>> {
+    entries_to(py, snapshot, filter, options, Place::Here(path), &CancelToken::new())
+}
+
+/// Ctrl-C ends what a store is sent.
+fn entries_to(
+    py: Python<'_>,
+    snapshot: Snapshot,
+    filter: Filter,
+    options: ExportOptions,
+    place: Place,
+    cancel: &CancelToken,
+) -> PyResult<Py<PyAny>> {
     let seq = snapshot.seq();
-    let write = move || treewarden::export::snapshot(&snapshot, &filter, &options, &path.0);
-    report(py, aside(py, write, drop)?.or_raise(py)?, seq)
+    let write = move || place.write(Content::Entries(&snapshot, &filter), &options);
+    let done = aside(py, write, drop).inspect_err(|_| cancel.cancel())?;
+    report(py, done.or_raise(py)?, seq)
 }
 
 /// Which entries are exported.
@@ -88,7 +146,7 @@ fn changes(
     since: Since,
     prefix: &[u8],
     options: &ExportOptions,
-    path: &FsPath,
+    place: Place,
 ) -> treewarden::Result<(ExportReport, u64)> {
     let changes = match since {
         Since::Seq(seq) => warden.changes(seq),
@@ -100,7 +158,7 @@ fn changes(
         Ok(change) => touches(change, &prefix),
         Err(_) => true,
     });
-    Ok((treewarden::export::changes(rows, seq, options, &path.0)?, seq))
+    Ok((place.write(Content::Changes(Box::new(rows), seq), options)?, seq))
 }
 
 /// Whether a change begins or ends at or below `prefix`.

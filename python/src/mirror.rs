@@ -24,6 +24,7 @@ use crate::types;
 
 pub(crate) use cdn::Cloudflare;
 pub(crate) use follow::Following;
+pub(crate) use options::export_sink;
 pub(crate) use results::status;
 pub(crate) use urls::UrlMap;
 
@@ -88,7 +89,7 @@ impl Mirror {
         cancel: Option<&Bound<'_, CancelToken>>,
     ) -> PyResult<Py<PyAny>> {
         let mirror = self.ready(py)?;
-        let report = run::run(py, progress, cancel, move |context| {
+        let report = run::run(py, progress, cancel, move |context, _| {
             mirror.sync(&context.accept_deletes(accept_deletes))
         })?;
         results::report(py, &report)
@@ -107,22 +108,28 @@ impl Mirror {
         results::plan(py, &plan)
     }
 
-    /// Lists the storage and compares it with what it has acknowledged. Ctrl-C ends the wait, and the listing goes on
-    /// by itself.
+    /// Lists the storage and compares it with what it has acknowledged. Ctrl-C cancels it, and nothing is mended.
     ///
     /// Args:
     ///     repair: What is lost or different is sent again with the next run.
     ///     delete_unknown: Objects below the prefix that this mirror knows nothing of are deleted with the next run, as
     ///         far as its limits for deletions allow.
+    ///     cancel: Stops the audit: ``CancelledError``.
     ///
     /// Raises:
     ///     UnsupportedError: The storage cannot be listed.
     ///     PermissionDeniedError, NotFoundError, IoError: The storage does not answer as it should.
-    #[pyo3(signature = (*, repair=false, delete_unknown=false))]
-    fn audit(&self, py: Python<'_>, repair: bool, delete_unknown: bool) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (*, repair=false, delete_unknown=false, cancel=None))]
+    fn audit(
+        &self,
+        py: Python<'_>,
+        repair: bool,
+        delete_unknown: bool,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Py<PyAny>> {
         let mirror = self.ready(py)?;
         let options = AuditOptions::new().repair(repair).delete_unknown(delete_unknown);
-        let report = aside(py, move || mirror.audit(options), drop)?.or_raise(py)?;
+        let report = run::run(py, None, cancel, move |_, stop| mirror.audit(&options.cancel(stop)))?;
         results::audit(py, &report)
     }
 

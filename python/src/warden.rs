@@ -574,9 +574,9 @@ impl Warden {
     #[pyo3(
         signature = (
             path, prefix=Address::everything(), *, since=None, glob=None, missing=false, host=None, partitioned=false,
-            replace=false
+            replace=false, **store
         ),
-        text_signature = "($self, path, prefix='', *, since=None, glob=None, missing=False, host=None, partitioned=False, replace=False)"
+        text_signature = "($self, path, prefix='', *, since=None, glob=None, missing=False, host=None, partitioned=False, replace=False, **store)"
     )]
     fn export(
         &self,
@@ -589,8 +589,9 @@ impl Warden {
         host: Option<String>,
         partitioned: bool,
         replace: bool,
+        store: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let options = export::options(host, partitioned, replace);
-        export::export(py, &self.handle, path, prefix, since, glob, missing, options)
+        export::export(py, &self.handle, path, prefix, since, glob, missing, options, store)
     }
 }

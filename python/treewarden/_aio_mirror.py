@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from ._loop import Threads, Told, over, value
+from ._treewarden import CancelToken
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,8 +68,13 @@ class Mirror:
         return await self._threads.run(self._mirror.plan)
 
     async def audit(self, *, repair: bool = False, delete_unknown: bool = False) -> _types.AuditReport:
-        """Lists the storage and compares it with what it has acknowledged."""
-        return await self._threads.run(lambda: self._mirror.audit(repair=repair, delete_unknown=delete_unknown))
+        """Lists the storage and compares it with what it has acknowledged. Cancelling the task ends it."""
+        stop = CancelToken()
+
+        def audit() -> _types.AuditReport:
+            return self._mirror.audit(repair=repair, delete_unknown=delete_unknown, cancel=stop)
+
+        return await self._threads.run_to_end(audit, stop.cancel)
 
     async def status(self) -> _types.MirrorStatus:
         """Says how it stands. No request is made."""

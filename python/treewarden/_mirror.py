@@ -1,9 +1,12 @@
-"""What mirrors are made with, for type checkers: the options of ``Warden.mirror``, and a function that is a CDN."""
+"""What mirrors are made with, for type checkers: the options of ``Warden.mirror``, those of ``Warden.export`` for a
+store, and a function that is a CDN."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Optional, Protocol, TypedDict, Union
+
+from ._types import Path
 
 
 class Purge(Protocol):
@@ -49,3 +52,25 @@ class MirrorOptions(TypedDict, total=False):
     delete_share_percent: int
     settle: float
     purge_new: bool
+
+
+class StoreOptions(TypedDict, total=False):
+    """Of ``Warden.export`` to a store. None stands for the default of each."""
+
+    staging: Optional[Path]
+    endpoint: Optional[str]
+    region: Optional[str]
+    virtual_hosted: bool
+    opaque_etags: bool
+    access_key: Optional[str]
+    secret_key: Optional[str]
+    session_token: Optional[str]
+    anonymous: bool
+    instance: bool
+    azure_key: Optional[str]
+    azure_sas: Optional[str]
+    service_account: Optional[str]
+    gcs_token: Optional[str]
+    attempts: int
+    backoff: float
+    backoff_max: float

@@ -30,7 +30,7 @@ from typing import ClassVar, TypeVar, final, overload
 from typing_extensions import Self, Unpack
 
 from ._errors import Error
-from ._mirror import MirrorOptions, Purge
+from ._mirror import MirrorOptions, Purge, StoreOptions
 from ._options import PipelineOptions
 from ._types import (
     AuditReport,
@@ -667,12 +667,14 @@ class Warden:
         host: str | None = None,
         partitioned: bool = False,
         replace: bool = False,
+        **store: Unpack[StoreOptions],
     ) -> ExportReport:
         """Writes what the state knows, or what changed, to Parquet files. It takes its name whole or not at all. Ctrl-C
-        ends the wait, and the export goes on by itself.
+        ends the wait, and the export goes on by itself; what a store is sent ends with it.
 
         Args:
-            path: The file, whose directory must exist; a directory when partitioned.
+            path: The file, whose directory must exist; a directory when partitioned; or the address of a store as a str,
+                ``s3://BUCKET[/PREFIX]``, ``gs://``, ``az://`` or ``file:///DIR``, where it is always partitioned.
             prefix: Only what lies at or below this address.
             since: Writes the changes of files and symlinks after this seq, or token, instead of what is there.
             glob: Only paths, relative to the prefix, that match.
@@ -680,9 +682,13 @@ class Warden:
             host: The name of this machine. A partitioned export needs it.
             partitioned: One file for each root, ``host=HOST/root=ROOT/…``.
             replace: Replaces a Parquet file that is there.
+            staging: A directory for the files until a store has them (default: that of the state file).
+            endpoint, region, virtual_hosted, opaque_etags, attempts, backoff, backoff_max: How the store is reached, as for
+                ``mirror``; and the credentials, under the same names.
 
         Raises:
             AlreadyExistsError: The file is there.
+            ConflictError: A newer part of the same host and root is there.
             ResetError: The journal does not reach back to ``since``.
             InvalidArgumentError, NotFoundError, StorageFullError, PermissionDeniedError, ReadOnlyError, IoError.
         """
@@ -1719,13 +1725,16 @@ class Mirror:
         """Tells what the next run would do, with exact counts and bytes. No request is made; a run under way is waited
         for."""
 
-    def audit(self, *, repair: bool = False, delete_unknown: bool = False) -> AuditReport:
+    def audit(
+        self, *, repair: bool = False, delete_unknown: bool = False, cancel: CancelToken | None = None
+    ) -> AuditReport:
         """Lists the storage and compares it with what it has acknowledged.
 
         Args:
             repair: What is lost or different is sent again with the next run.
             delete_unknown: Objects below the prefix that this mirror knows nothing of are deleted with the next run, as
                 far as its limits for deletions allow.
+            cancel: Stops the audit: ``CancelledError``. Nothing is mended then.
 
         Raises:
             UnsupportedError: The storage cannot be listed.

@@ -411,8 +411,9 @@ class Warden:
         host: Optional[str] = None,
         partitioned: bool = False,
         replace: bool = False,
+        **store: Unpack[_mirror.StoreOptions],
     ) -> _types.ExportReport:
-        """Writes what the state knows, or what changed, to Parquet files."""
+        """Writes what the state knows, or what changed, to Parquet files; to a store as ``Warden.export`` does."""
         return await self.run(
             lambda: self._warden.export(
                 path,
@@ -423,6 +424,7 @@ class Warden:
                 host=host,
                 partitioned=partitioned,
                 replace=replace,
+                **store,
             )
         )
 

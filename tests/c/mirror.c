@@ -323,6 +323,82 @@ static void mirrors_are_listed(tw_warden *warden, tw_mirror *mirror) {
     OK(tw_list_free(list, &err));
 }
 
+static tw_bytes glob_at(const tw_list *list, size_t index) {
+    tw_bytes pattern;
+    OK(tw_list_mirror_glob(list, 0, index, &pattern, &err));
+    return pattern;
+}
+
+static void options_are_read_back(tw_warden *warden) {
+    tw_options *options = new_options(TW_OPTIONS_MIRROR);
+    tw_mirror *mirror = NULL;
+    tw_list *list = NULL;
+    tw_mirror_info row;
+    tw_pair type;
+    tw_bytes text;
+    const struct {
+        int32_t option;
+        const char *text;
+    } texts[] = {{TW_OPTION_MIRROR_ADDRESS, "music"},      {TW_OPTION_MIRROR_TARGET, "s3://bucket/pre/fix"},
+                 {TW_OPTION_MIRROR_GLOB, "b*"},            {TW_OPTION_MIRROR_GLOB, "a*"},
+                 {TW_OPTION_MIRROR_CACHE_CONTROL, "no-store"}, {TW_OPTION_MIRROR_CONTENT_TYPE, ".JXL=image/jxl"},
+                 {TW_OPTION_MIRROR_CONTENT_TYPE, "avif=image/avif"}};
+    const struct {
+        int32_t option;
+        int64_t value;
+    } numbers[] = {{TW_OPTION_MIRROR_UPLOADS_MAX, 3},         {TW_OPTION_MIRROR_PART_BYTES, 6 << 20},
+                   {TW_OPTION_MIRROR_MEMORY_BYTES, 7 << 20},  {TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S, 1000},
+                   {TW_OPTION_MIRROR_ATTEMPTS_MAX, 4},        {TW_OPTION_MIRROR_BACKOFF_MS, 50},
+                   {TW_OPTION_MIRROR_BACKOFF_MAX_MS, 5000},   {TW_OPTION_MIRROR_DELETE_MAX, 8},
+                   {TW_OPTION_MIRROR_DELETE_SHARE_PERCENT, 9}, {TW_OPTION_MIRROR_SETTLE_MS, 10},
+                   {TW_OPTION_MIRROR_PURGE_NEW, 1},           {TW_OPTION_MIRROR_ANONYMOUS, 1}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; ++i) {
+        OK(tw_options_set_bytes(options, texts[i].option, tw_str(texts[i].text), &err));
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; ++i) {
+        OK(tw_options_set_int(options, numbers[i].option, numbers[i].value, &err));
+    }
+    /* Opening asks nobody. */
+    OK(tw_warden_mirror(warden, tw_str("all"), options, &mirror, &err));
+    OK(tw_options_free(options, &err));
+    OK(tw_mirror_free(mirror, &err));
+    OK(tw_warden_mirrors(warden, &list, &err));
+    CHECK_EQ(list_len(list), 2);
+    OK(tw_list_mirror(list, 0, &row, sizeof row, &err));
+    CHECK_TEXT(row.name, "all");
+    CHECK_TEXT(row.target, "s3://bucket");
+    CHECK_TEXT(row.prefix, "pre/fix");
+    CHECK_TEXT(row.cache_control, "no-store");
+    CHECK(row.globs == 2 && row.content_types == 2 && row.uploads_max == 3 && row.part_bytes == 6 << 20);
+    CHECK(row.memory_bytes == 7 << 20 && row.has_bandwidth && row.bandwidth_bytes_per_s == 1000);
+    CHECK(row.attempts_max == 4 && row.backoff_ms == 50 && row.backoff_max_ms == 5000 && row.delete_max == 8);
+    CHECK(row.delete_share_percent == 9 && row.settle_ms == 10 && row.purge_new && row.reserved == 0);
+    CHECK_TEXT(glob_at(list, 0), "a*");
+    CHECK_TEXT(glob_at(list, 1), "b*");
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_mirror_glob(list, 0, 2, &text, &err));
+    OK(tw_list_mirror_content_type(list, 0, 0, &type, sizeof type, &err));
+    CHECK_TEXT(type.key, "avif");
+    CHECK_TEXT(type.value, "image/avif");
+    OK(tw_list_mirror_content_type(list, 0, 1, &type, sizeof type, &err));
+    CHECK_TEXT(type.key, "jxl");
+    CHECK_EQ(type.number, 0);
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_mirror_content_type(list, 0, 2, &type, sizeof type, &err));
+
+    /* What was not said has its default. */
+    OK(tw_list_mirror(list, 1, &row, sizeof row, &err));
+    CHECK_TEXT(row.name, "cdn");
+    CHECK_TEXT(row.prefix, "img");
+    CHECK(row.cache_control.ptr == NULL && row.globs == 0 && row.content_types == 0 && !row.purge_new);
+    CHECK(row.uploads_max == 10 && row.part_bytes == 8 << 20 && row.memory_bytes == 64 << 20 && !row.has_bandwidth);
+    CHECK(row.attempts_max == 5 && row.backoff_ms == 200 && row.backoff_max_ms == 20000 && row.settle_ms == 0);
+    CHECK(row.delete_max == 0 && row.delete_share_percent == 50 && row.bandwidth_bytes_per_s == 0);
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_mirror_glob(list, 1, 0, &text, &err));
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_mirror_glob(list, 2, 0, &text, &err));
+    FAILS(TW_STATUS_NOT_FOUND, tw_list_mirror_content_type(list, 2, 0, &type, sizeof type, &err));
+    OK(tw_list_free(list, &err));
+    OK(tw_warden_remove_mirror(warden, tw_str("all"), &err));
+}
+
 static void the_engine_tells_its_numbers(tw_warden *warden, tw_mirror *mirror) {
     tw_metrics metrics;
     tw_value *page = NULL;
@@ -553,6 +629,7 @@ int main(void) {
     a_run_is_cancelled(warden, mirror);
     a_mirror_follows_by_itself(warden, mirror);
     mirrors_are_listed(warden, mirror);
+    options_are_read_back(warden);
     the_engine_tells_its_numbers(warden, mirror);
     entries_and_changes_are_exported(warden);
     bad_options_are_refused(warden);

@@ -24,14 +24,20 @@ VALUES = {
     "dir": 'tw_str(in_dir("second"))',
     "events_max": "10",
     "expected": "&some_bytes",
+    "group": 'tw_str("group")',
     "header": 'tw_str("120")',
+    "hold_max_ms": "1000",
     "hooks": "&hooks",
     "index": "0",
     "is_permanent": "0",
+    "items": "lists[STREAM_ITEMS]",
+    "items_max": "10",
+    "keep": "0",
     "key": 'tw_str("key")',
     "kind": "TW_OPTIONS_SCAN",
     "level_max": "TW_LOG_WARN",
     "limit": "9",
+    "mirror_index": "0",
     "jobs_max": "1",
     "ms": "1",
     "name": 'tw_str("name")',
@@ -50,9 +56,11 @@ VALUES = {
     "since": "0",
     "space": 'tw_str("space")',
     "state": "-1",
+    "stream": 'tw_str(STREAM)',
     "threads": "1",
     "timeout_ms": "0",
     "token": "tw_str(token)",
+    "ttl_ms": "1000",
     "url": 'tw_str(URL "/file-0001")',
     "value": 'tw_str("value")',
     "wait_ms": "0",
@@ -60,7 +68,9 @@ VALUES = {
     "younger_than_ms": "-1",
     "tw_batch_compare_and_set.value": "&some_bytes",
     "tw_changes_export.path": 'tw_str(in_dir(numbered("changes.parquet")))',
+    "tw_fleet_connect.url": "tw_str(redis_url())",
     "tw_jobs_attr.name": 'tw_str("name")',
+    "tw_lease_acquire.timeout_ms": "30000",
     "tw_limiter_acquire.timeout_ms": "1000",
     "tw_mirror_follow.mirror": "unfollowed",
     "tw_mirror_sync.hooks": "&mirror_hooks",
@@ -68,7 +78,9 @@ VALUES = {
     "tw_options_set_int.option": "TW_OPTION_SCAN_THREADS",
     "tw_options_set_int.value": "1",
     "tw_pipelines_claim.count": "2",
+    "tw_publisher_run.publisher": "stopped()",  # else it has no end
     "tw_rebuild.path": 'tw_str(in_dir("rebuilt.tw"))',
+    "tw_shared_limiter_acquire.timeout_ms": "30000",
     "tw_snapshot_export.path": 'tw_str(in_dir(numbered("all.parquet")))',
     "tw_snapshot_get_missing.address": 'tw_str("music/gone")',
     "tw_space_compare_and_set.value": "&some_bytes",
@@ -100,7 +112,9 @@ ROWS = {
     "explanation": "EXPLANATION",
     "len": "ROOTS",
     "mirror": "MIRRORS",
+    "mirror_content_type": "MIRRORS",
     "mirror_error": "MIRROR_REPORT",
+    "mirror_glob": "MIRRORS",
     "mirror_plan": "MIRROR_PLAN",
     "mirror_report": "MIRROR_REPORT",
     "mirror_status": "MIRROR_STATUS",
@@ -115,6 +129,7 @@ ROWS = {
     "report": "REPORTS",
     "root": "ROOTS",
     "scan_error": "VERIFY",
+    "stream_item": "STREAM_ITEMS",
     "text": "TEXTS",
     "url_change": "URL_CHANGES",
     "verify": "VERIFY",
@@ -126,6 +141,10 @@ VALUES.update({f"tw_list_{name}.list": f"lists[{rows}]" for name, rows in ROWS.i
 # Which kind of options a function takes.
 KINDS = {
     "tw_changes_export.options": "EXPORT",
+    "tw_fleet_connect.options": "FLEET",
+    "tw_fleet_consumer.options": "CONSUMER",
+    "tw_fleet_limiter.options": "LIMITER",
+    "tw_fleet_publisher.options": "PUBLISHER",
     "tw_limiter_new.options": "LIMITER",
     "tw_options_add_tier.pipeline": "PIPELINE",
     "tw_options_set_bytes.options": "SCAN",
@@ -160,7 +179,9 @@ CALLBACKS = {
 NULL_IS_FINE = {f"{function}": OK for function in KINDS if not function.startswith("tw_options")}
 NULL_IS_FINE.update(
     {
-        "tw_limiter_new.options": INVALID,  # a limit and a window are needed
+        "tw_fleet_limiter.options": INVALID,  # a limit and a window are needed
+        "tw_fleet_publisher.leader": OK,
+        "tw_limiter_new.options": INVALID,  # as above
         "tw_options_set_root_watch.root_watch": OK,
         "tw_batch_compare_and_set.expected": OK,
         "tw_batch_compare_and_set.value": OK,
@@ -186,6 +207,8 @@ BASES = {
     "tw_list_mirror_error": NOT_FOUND,
     "tw_list_scan_error": NOT_FOUND,
     "tw_rebuild": OK,
+    "tw_shared_limiter_try_acquire": ANY,  # as soon as the next one is due
+    "tw_shared_limiter_waiting": NOT_FOUND,  # nobody does
     "tw_warden_sync": ANY,
 }
 
@@ -194,6 +217,7 @@ SIZES = {"0": INVALID, "1": INVALID, "-1": INVALID, "12345": INVALID}
 INDEXES = {"-1": NOT_FOUND, "12345": NOT_FOUND}
 FREE = {"0": ANY, "-1": ANY, "12345": ANY, INT64_MAX: ANY, INT64_MIN: ANY}
 FLAGS = {"-1": INVALID, "2": INVALID, "12345": INVALID}
+TIMES = {"-1": INVALID, "0": INVALID, "12345": OK, INT64_MAX: INVALID, INT64_MIN: INVALID}
 NUMBERS: dict[str, dict[str, str]] = {
     "accept_deletes": FLAGS,
     "after": FREE,
@@ -204,12 +228,16 @@ NUMBERS: dict[str, dict[str, str]] = {
     "count": {"-1": INVALID, "0": OK},
     "delete_unknown": FLAGS,
     "events_max": FREE,
+    "hold_max_ms": TIMES,
     "index": INDEXES,
     "is_permanent": FLAGS,
+    "items_max": FREE,
     "jobs_max": {"0": INVALID, "-1": ANY, "12345": ANY},
-    "kind": {"-1": INVALID, "11": INVALID, "12345": INVALID},
+    "keep": FLAGS,
+    "kind": {"-1": INVALID, "14": INVALID, "12345": INVALID},
     "level_max": {"-1": INVALID, "6": INVALID, "12345": INVALID},
     "limit": FREE,
+    "mirror_index": INDEXES,
     "ms": {"-1": INVALID, "12345": OK, INT64_MAX: OK, INT64_MIN: INVALID},
     "now_ns": FREE,
     "option": {"-1": INVALID, "0": INVALID, "12345": INVALID, "INT32_MAX": INVALID, "(uint64_t)INT32_MIN": INVALID},
@@ -224,6 +252,7 @@ NUMBERS: dict[str, dict[str, str]] = {
     "state": {"-2": INVALID, "7": INVALID, "12345": INVALID},
     "threads": {"0": INVALID, "-1": INVALID, "12345": INVALID},
     "timeout_ms": {},  # everything else waits
+    "ttl_ms": TIMES,
     "wait_ms": {"-1": INVALID, "12345": ANY, INT64_MAX: ANY, INT64_MIN: INVALID},
     "younger_than_ms": FREE,
     "tw_follow_advance.seq": {"-1": INVALID, "12345": INVALID, INT64_MAX: INVALID},
@@ -231,7 +260,7 @@ NUMBERS: dict[str, dict[str, str]] = {
 }
 
 # Names are text: bytes that are no UTF-8 make none.
-TEXTS = {"name", "space", "cursor", "header", "token", "root", "url"}
+TEXTS = {"name", "space", "cursor", "header", "token", "root", "url", "stream", "group"}
 TEXTS_TOO = {"tw_batch_set_attr.name", "tw_batch_remove_attr.name"}
 
 # What a closed warden still does: what it has in memory is told, queues say that it is closed when they are asked.
@@ -242,6 +271,7 @@ CLOSED_DOES = {f"tw_warden_{name}": OK for name in FROM_MEMORY}
 CLOSED_DOES.update(
     {
         "tw_events_listen": OK,
+        "tw_fleet_publisher": OK,  # as following a name
         "tw_warden_attrs": NOT_FOUND,  # it has no such entry
         "tw_warden_changes_since_token": RESET,  # of another state file
         "tw_warden_clock_advance_ms": INVALID,

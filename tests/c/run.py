@@ -4,6 +4,7 @@
     python tests/c/run.py --rust-asan  the last one: it builds the library itself with AddressSanitizer
 
     headers     compile alone, in every standard, without a warning
+    documents   the programs of README.md and docs compile
     sanitizers  the programs of tests/c and tests/cpp, built with AddressSanitizer and UndefinedBehaviorSanitizer
     valgrind    some of them as they are
     misuse      every function of the header with one wrong argument at a time, see misuse.py
@@ -11,7 +12,8 @@
     rust-asan   the library instrumented, with all programs
 
 sanitizers, valgrind and rust-asan prove themselves, too: each must catch the bugs that are planted for it, planted.py.
-The library is that of target/debug. A program of tests/c is a test when it ends with 0.
+The library is that of target/debug. A program of tests/c is a test when it ends with 0. Those of fleets have a Redis:
+see redis_server.py.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ import time
 from pathlib import Path
 from typing import Optional
 
+import documents
 import planted
+import redis_server
 from installed import check_installed
 from toolbox import (
     CPP_STANDARD,
@@ -59,7 +63,9 @@ FEW_FILES = {"TREEWARDEN_FEW_FILES": "1"}
 FORKS = {"fork"}
 # What valgrind, which takes some seconds to begin, has a look at: programs for most parts of the library. It sees what
 # no sanitizer of C does, uninitialised memory within the library, and it can look at forks.
-FOR_VALGRIND = {"basics.c", "changes.c", "fork.c", "snapshot.c", "work.c", "workers.c", "snapshot.cpp"}
+FOR_VALGRIND = {"basics.c", "changes.c", "fleet.c", "fork.c", "snapshot.c", "work.c", "workers.c", "snapshot.cpp"}
+# What is left out where there is no Redis. Of the misuse, the program itself leaves its part out.
+NEEDS_REDIS = {"fleet"}
 VALGRIND = (
     "valgrind",
     "-q",
@@ -74,6 +80,8 @@ ASAN_TARGET = "x86_64-unknown-linux-gnu"
 def programs() -> list[Path]:
     """The slow ones first, so that the others fill up the time."""
     found = [*HERE.glob("*.c"), *(ROOT / "tests" / "cpp").glob("*.cpp")]
+    if redis_server.VARIABLE not in os.environ:
+        found = [path for path in found if path.stem not in NEEDS_REDIS]
     return sorted(found, key=lambda path: (path.stem != "arrow", path.suffix != ".cpp", path.stem))
 
 
@@ -113,6 +121,10 @@ class Runner:
 
         tasks = [functools.partial(compile_alone, *args) for args in wanted]
         return Step("headers", tasks, ", ".join(f"{h.suffix[1:]} as {s.lstrip('-')}" for h, _, s in wanted))
+
+    def documents(self) -> Step:
+        tasks = documents.tasks(self.folder("documents"))
+        return Step("documents", tasks, f"{len(tasks)} programs")
 
     def sanitizers(self) -> Step:
         folder = self.folder("sanitizers")
@@ -238,7 +250,7 @@ def steps(runner: Runner, rust_asan: bool) -> list[Step]:
         return [runner.rust_asan()]
     get_valgrind()
     # The longest chain first.
-    return [runner.installed(), runner.valgrind(), runner.sanitizers(), runner.misuse(), runner.headers()]
+    return [runner.installed(), runner.valgrind(), runner.sanitizers(), runner.misuse(), runner.headers(), runner.documents()]
 
 
 def main() -> int:
@@ -254,7 +266,8 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="treewarden-test-c-") as work:
         try:
-            is_well = run_steps(steps(Runner(Path(work)), rust_asan), os.cpu_count() or 1)
+            with redis_server.running(Path(work) / "redis"):
+                is_well = run_steps(steps(Runner(Path(work)), rust_asan), os.cpu_count() or 1)
         except Failed as failure:
             print(failure)
             is_well = False

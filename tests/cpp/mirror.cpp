@@ -167,6 +167,27 @@ void mirrors_are_kept_and_forgotten() {
     CHECK_ERROR(Code::NotFound, warden.remove_mirror("cdn"));
 }
 
+void options_are_read_back() {
+    const Scanned scanned;
+    const auto options = tw::MirrorOptions("tree", "s3://bucket/p").anonymous().glob("*.b").glob("*.a")
+                             .cache_control("no-store").content_type("jxl", "image/jxl").uploads_max(3)
+                             .part_bytes(6 << 20).memory_bytes(7 << 20).bandwidth_bytes_per_s(1000).attempts_max(4)
+                             .backoff(50ms, 5s).delete_max(8).delete_share_percent(9).settle(10ms).purge_new();
+    scanned.warden.mirror("all", options);
+    scanned.warden.mirror("cdn", scanned.options());
+    const std::vector<tw::MirrorInfo> mirrors = scanned.warden.mirrors();
+    const tw::MirrorInfo &all = mirrors.at(0), &usual = mirrors.at(1);
+    CHECK(all.name == "all" && all.target == "s3://bucket" && all.prefix == "p" && all.cache_control == "no-store");
+    CHECK(all.globs == std::vector<std::string>{"*.a", "*.b"} && all.content_types.size() == 1);
+    CHECK(all.content_types.at(0) == std::make_pair(std::string("jxl"), std::string("image/jxl")));
+    CHECK(all.uploads_max == 3 && all.part_bytes == 6 << 20 && all.memory_bytes == 7 << 20);
+    CHECK(all.bandwidth_bytes_per_s == 1000 && all.attempts_max == 4 && all.backoff == 50ms);
+    CHECK(all.backoff_max == 5s && all.delete_max == 8 && all.delete_share_percent == 9 && all.settle == 10ms);
+    CHECK(all.purge_new && usual.prefix.empty() && usual.globs.empty() && usual.content_types.empty());
+    CHECK(!usual.cache_control && !usual.bandwidth_bytes_per_s && usual.uploads_max == 10 && usual.settle == 0ms);
+    CHECK(usual.delete_max == 10'000 && !usual.purge_new && usual.attempts_max == 5 && usual.backoff_max == 20s);
+}
+
 void numbers_and_files_for_others() {
     const Scanned scanned;
     const tw::Mirror mirror = scanned.warden.mirror("cdn", scanned.options());
@@ -192,5 +213,5 @@ void numbers_and_files_for_others() {
 int main() {
     return check::run(a_run_does_what_its_plan_says, what_a_lambda_throws_ends_the_run, deletions_wait_for_a_word,
                       urls_lead_there_and_back, an_audit_finds_and_mends, a_mirror_follows_by_itself,
-                      mirrors_are_kept_and_forgotten, numbers_and_files_for_others);
+                      mirrors_are_kept_and_forgotten, options_are_read_back, numbers_and_files_for_others);
 }

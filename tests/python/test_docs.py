@@ -1,4 +1,5 @@
-"""The Python programs in the documents run, each in an empty folder; those under `python no-run` only compile."""
+"""The Python programs in the documents run, each in an empty folder; those under `python no-run` only compile, and
+`test_typing.py` looks at their types."""
 
 from __future__ import annotations
 

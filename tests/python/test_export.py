@@ -13,6 +13,7 @@ import pytest
 
 import treewarden as tw
 from support import ODD_NAMES, write
+from test_mirror import SECRET, Store, store  # noqa: F401 - a fixture
 from treewarden import aio
 
 pyarrow: Any = pytest.importorskip("pyarrow")
@@ -153,6 +154,72 @@ def test_a_report_is_a_value(warden: tw.Warden, tmp_path: Path) -> None:
         warden.export(tmp_path / "y.parquet")
 
 
+def in_bucket(store: Store, key: str) -> list[dict[str, Any]]:
+    return rows(parquet.ParquetFile(pyarrow.BufferReader(store.holds()[key])).read())
+
+
+def keys_to(store: Store) -> dict[str, Any]:
+    return {"endpoint": store.endpoint, "access_key": "AKIAEXAMPLE", "secret_key": SECRET, "backoff": 0.01}
+
+
+def test_a_bucket_takes_partitions(warden: tw.Warden, music: Path, tmp_path: Path, store: Store) -> None:
+    report = warden.export("s3://photos/lake", host="nas", **keys_to(store))
+    part = f"lake/host=nas/root=music/part-{report.seq}.parquet"
+    assert list(store.holds()) == [part] and (report.rows, report.files) == (5, 1)
+    assert report.bytes == len(store.holds()[part])
+    without_root = [{name: value for name, value in row.items() if name != "root"} for row in rows(warden.snapshot())]
+    assert in_bucket(store, part) == without_root
+
+    write(music / "new", "n")
+    warden.scan()
+    (tmp_path / "aside").mkdir()
+    again = warden.export("s3://photos/lake", host="nas", staging=tmp_path / "aside", **keys_to(store))
+    assert list(store.holds()) == [f"lake/host=nas/root=music/part-{again.seq}.parquet"], "the older one is gone"
+    assert again.rows == 6
+    changes = warden.export("s3://photos/lake", "music/new", since=0, host="nas", **keys_to(store))
+    assert len(in_bucket(store, f"lake/host=nas/root=music/changes-{changes.seq}.parquet")) == changes.rows == 1
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".treewarden")], "no draft stays"
+    assert os.listdir(tmp_path / "aside") == []
+
+
+def test_a_store_that_refuses_is_told(warden: tw.Warden, tmp_path: Path, store: Store) -> None:
+    newer = "lake/host=nas/root=music/part-999999.parquet"
+    store.client.put_object(Bucket="photos", Key=newer, Body=b"of another state file")
+    with pytest.raises(tw.ConflictError):
+        warden.export("s3://photos/lake", host="nas", **keys_to(store))
+    store.refusal = "ExpiredToken"
+    store.asked.clear()
+    with pytest.raises(tw.PermissionDeniedError) as caught:
+        warden.export("s3://photos/lake", host="nas", **keys_to(store))
+    assert "hush" not in str(caught.value) and len(store.asked) == 1, "it is not repeated"
+    store.refusal = None
+    assert list(store.holds()) == [newer]
+    with pytest.raises(tw.NotFoundError):
+        warden.export("s3://nowhere", host="nas", **keys_to(store))
+
+
+def test_a_store_that_makes_no_sense_is_refused(warden: tw.Warden, tmp_path: Path) -> None:
+    keys = {"access_key": "AKIAEXAMPLE", "secret_key": SECRET}
+    cases: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"path": tmp_path / "x", "endpoint": "https://h"}, tw.InvalidArgumentError),
+        ({"path": tmp_path / "x", "staging": tmp_path}, tw.InvalidArgumentError),
+        ({"path": tmp_path / "x", "colour": "red"}, TypeError),
+        ({"path": "s3://photos", "host": "nas", "purge_new": True, **keys}, TypeError),
+        ({"path": "s3://photos", "host": "nas", "endpoint": 3, **keys}, TypeError),
+        ({"path": "s3://photos", "host": "nas"}, tw.InvalidArgumentError),
+        ({"path": "s3://photos", **keys}, tw.InvalidArgumentError),
+        ({"path": "s3://id:hush@photos", "host": "nas", **keys}, tw.InvalidArgumentError),
+        ({"path": "local+https://h", "host": "nas"}, tw.UnsupportedError),
+        ({"path": f"file://{tmp_path}/nowhere", "host": "nas"}, tw.NotFoundError),
+    ]
+    for arguments, error in cases:
+        with pytest.raises(error) as caught:
+            warden.export(**arguments)
+        assert "hush" not in str(caught.value), arguments
+    assert not (tmp_path / "x").exists()
+    assert warden.export(tmp_path / "x", endpoint=None, staging=None).rows == 5, "None is the default"
+
+
 def test_the_same_on_asyncio(state: Path, music: Path, tmp_path: Path) -> None:
     async def main() -> None:
         async with aio.open(state) as warden:
@@ -161,5 +228,8 @@ def test_the_same_on_asyncio(state: Path, music: Path, tmp_path: Path) -> None:
             report = await warden.export(tmp_path / "x.parquet", "music/2024", glob="*.txt")
             assert report.rows == 1 and read(tmp_path / "x.parquet")[0]["path"] == "music/2024/notes.txt"
             assert (await warden.export(tmp_path / "y.parquet", since=0)).rows == 5
+            (tmp_path / "lake").mkdir()
+            report = await warden.export(f"file://{tmp_path}/lake", host="nas", staging=tmp_path / "lake")
+            assert [path.name for path in (tmp_path / "lake").rglob("*.parquet")] == [f"part-{report.seq}.parquet"]
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import treewarden as tw
+from test_docs import programs
 
 PROJECT = Path(__file__).resolve().parents[2] / "python"
 PACKAGE = Path(tw.__file__).parent
@@ -142,6 +144,26 @@ def test_mistakes_are_found(mypy: Mypy, tmp_path: Path) -> None:
     }
     found = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error:" in line}
     assert found == expected, checked.stdout
+
+
+# What programs of the documents that do not run take from what was said before them.
+GIVEN = """\
+import treewarden as tw
+warden: tw.Warden
+def serve_until_ctrl_c() -> None: ...
+"""
+
+
+def test_programs_in_documents_that_do_not_run_have_the_right_types(mypy: Mypy, tmp_path: Path) -> None:
+    files = {}
+    for program in programs():
+        if not program.runs and re.search(r"\b(tw|warden)\.", program.code):
+            file = f"document_{len(files)}.py"
+            (tmp_path / file).write_text(GIVEN + program.code)
+            files[file] = program.where
+    assert files
+    checked = mypy("--check-untyped-defs", *files, cwd=tmp_path)
+    assert checked.returncode == 0, f"{files}\n{checked.stdout}{checked.stderr}"
 
 
 def test_the_package_is_checked_strictly(mypy: Mypy, tmp_path: Path) -> None:

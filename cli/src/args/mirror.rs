@@ -85,21 +85,8 @@ pub(crate) struct MirrorAddArgs {
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
 
-    /// Where requests are sent to instead of the store's own address, https://HOST[:PORT]
-    #[arg(long, value_name = "URL")]
-    pub(crate) endpoint: Option<String>,
-
-    /// Region of an S3 bucket [default: us-east-1]
-    #[arg(long, value_name = "REGION")]
-    pub(crate) region: Option<String>,
-
-    /// The name of an S3 bucket is a part of the host name
-    #[arg(long)]
-    pub(crate) virtual_hosted: bool,
-
-    /// The entity tags of an S3 bucket are no MD5 sums, as with KMS encryption
-    #[arg(long)]
-    pub(crate) opaque_etags: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
 
     /// What the public addresses of the objects begin with: of a CDN, most often
     #[arg(long, value_name = "URL")]
@@ -156,9 +143,29 @@ pub(crate) struct MirrorAddArgs {
     pub(crate) profile: Option<String>,
 }
 
+// How a store is reached. No doc comment: clap would take it for the description of each verb that has these flags.
+#[derive(Args, Default, PartialEq)]
+pub(crate) struct StoreFlags {
+    /// Where requests are sent to instead of the store's own address, https://HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// Region of an S3 bucket [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+
+    /// The name of an S3 bucket is a part of the host name
+    #[arg(long)]
+    pub(crate) virtual_hosted: bool,
+
+    /// The entity tags of an S3 bucket are no MD5 sums, as with KMS encryption
+    #[arg(long)]
+    pub(crate) opaque_etags: bool,
+}
+
 // Where credentials come from before the environment is asked. No doc comment: clap would take it for the
 // description of each verb that has these flags.
-#[derive(Args, Default)]
+#[derive(Args, Default, PartialEq)]
 pub(crate) struct AccessFlags {
     /// Take the keys for S3 from this profile of the AWS files
     #[arg(long, value_name = "NAME", conflicts_with_all = ["instance", "anonymous"])]

@@ -9,8 +9,9 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Out;
 use crate::state::StateFile;
 
-use super::credentials::{Environment, Store, idle};
+use super::credentials::{Environment, idle};
 use super::report::ListLine;
+use super::store::{reached, usage};
 
 const MIB: u64 = 1 << 20;
 /// Content in memory at a time, when nothing else is asked for.
@@ -55,7 +56,7 @@ pub(super) fn run(state: &StateFile, args: &MirrorAddArgs, out: &mut Out) -> Res
 
 /// Where to, and what keys begin with.
 fn target(args: &MirrorAddArgs, environment: &Environment, out: &Out) -> Result<(Target, String), Failure> {
-    let (mut target, in_url) = Target::parse(&args.target).map_err(|error| usage(&error))?;
+    let (target, in_url) = Target::parse(&args.target).map_err(|error| usage(&error))?;
     let prefix = match &args.prefix {
         Some(_) if !in_url.is_empty() => {
             return Err(Failure::usage("the prefix is given twice, in the target and with '--prefix'")
@@ -64,39 +65,12 @@ fn target(args: &MirrorAddArgs, environment: &Environment, out: &Out) -> Result<
         Some(prefix) => prefix.clone(),
         None => in_url,
     };
-    let is_s3 = Store::of(&target) == Store::S3;
-    if let Some(endpoint) = &args.endpoint {
-        target = target.endpoint(endpoint.as_str());
-    } else if is_s3 && let Some((endpoint, origin)) = environment.endpoint()? {
-        out.notice(&format!("the endpoint is that of {origin}"));
-        target = target.endpoint(endpoint);
-    }
-    if let Some(region) = &args.region {
-        target = target.region(region.as_str());
-    } else if is_s3 && let Some((region, origin)) = environment.region(args.profile.as_deref())? {
-        out.notice(&format!("the region is that of {origin}"));
-        target = target.region(region);
-    }
+    let mut target = reached(target, &args.store, args.profile.as_deref(), environment, out)?;
     if let Some(url) = &args.public_url {
         target = target.public_url(url.as_str());
+        target.check().map_err(|error| usage(&error))?;
     }
-    if args.virtual_hosted {
-        target = target.virtual_hosted(true);
-    }
-    if args.opaque_etags {
-        target = target.opaque_etags(true);
-    }
-    target.check().map_err(|error| usage(&error))?;
     Ok((target, prefix))
-}
-
-/// What was typed makes no sense: code 2, in the words of the engine.
-fn usage(error: &treewarden::Error) -> Failure {
-    let failure = Failure::usage(error.message());
-    match error.hint() {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
 }
 
 /// All options: what is not given is as it is by default.

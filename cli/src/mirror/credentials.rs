@@ -56,17 +56,17 @@ pub(super) fn idle() -> Credentials {
 type Variable = dyn Fn(&str) -> Option<OsString>;
 
 /// The environment, as far as credentials are in it.
-pub(super) struct Environment {
+pub(crate) struct Environment {
     variable: Box<Variable>,
 }
 
 impl Environment {
-    pub(super) fn of_process() -> Environment {
+    pub(crate) fn of_process() -> Environment {
         Environment { variable: Box::new(|name| env::var_os(name)) }
     }
 
     /// The credentials for a target; of a storage that a program brought along nothing is known.
-    pub(super) fn credentials(
+    pub(crate) fn credentials(
         &self,
         target: Option<&Target>,
         flags: &AccessFlags,

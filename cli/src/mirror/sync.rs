@@ -123,7 +123,7 @@ pub(super) fn audit(state: &StateFile, args: &MirrorAuditArgs, out: &mut Out) ->
             .map_err(|failure| about(&info.name, failure))?;
         let mirror = open(&warden, info, &credentials, None)?;
         let options = AuditOptions::new().repair(args.repair).delete_unknown(args.delete_unknown);
-        let report = mirror.audit(options).map_err(|error| about(&info.name, error.into()))?;
+        let report = mirror.audit(&options).map_err(|error| about(&info.name, error.into()))?;
         report::print_audit(&info.name, &report, out)?;
         if !report.is_clean() {
             outcome = Outcome::Incomplete;

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::path::escape;
 
 use super::ExportSink;
-use super::place::{is_number, parent_of, sync_dir, unnamed};
+use super::place::{check_name, check_newest, parent_of, part_number, sync_dir, unnamed};
 
 /// Bytes of one name in a directory at most, on all common file systems.
 const NAME_BYTES_MAX: usize = 255;
@@ -73,10 +73,8 @@ impl DirectorySink {
 impl ExportSink for DirectorySink {
     /// Moves the file, which must lie on the same file system.
     fn put(&mut self, name: &str, file: &Path) -> Result<()> {
+        check_name(name)?;
         for component in name.split('/') {
-            if matches!(component, "" | "." | "..") {
-                return Err(Error::invalid(format!("`{}` is no name of an export", escape(name.as_bytes()))));
-            }
             if component.len() > NAME_BYTES_MAX {
                 let long = format!(
                     "the name `{}` is longer than {NAME_BYTES_MAX} bytes",
@@ -89,28 +87,35 @@ impl ExportSink for DirectorySink {
         }
         let target = self.dir.join(name);
         let folder = parent_of(&target);
+        let number = target.file_name().and_then(|own| part_number(own.as_bytes()));
         self.make(folder)?;
+        if let Some(own) = number {
+            let newest = parts(folder)?.into_iter().map(|(number, _)| number).max();
+            check_newest(own, newest, folder.as_os_str().as_bytes())?;
+        }
         fs::rename(file, &target).map_err(|error| unnamed(&target, error))?;
         sync_dir(folder)?;
-        remove_older(folder, &target)
+        number.map_or(Ok(()), |own| remove_older(folder, own))
     }
 }
 
-/// A part of a snapshot takes the place of all others.
-fn remove_older(folder: &Path, target: &Path) -> Result<()> {
-    let is_part = |name: &[u8]| {
-        let number = name.strip_prefix(b"part-").and_then(|rest| rest.strip_suffix(b".parquet"));
-        number.is_some_and(is_number)
-    };
-    let Some(own) = target.file_name().filter(|own| is_part(own.as_bytes())) else { return Ok(()) };
+/// The parts of snapshots in a directory.
+fn parts(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let unlisted = |error| Error::io("list", folder.as_os_str().as_bytes(), error);
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unlisted)? {
         let entry = entry.map_err(unlisted)?;
-        let name = entry.file_name();
-        if name == own || !is_part(name.as_bytes()) {
-            continue;
-        }
-        let path = entry.path();
+        found.extend(part_number(entry.file_name().as_bytes()).map(|number| (number, entry.path())));
+    }
+    Ok(found)
+}
+
+/// A part of a snapshot takes the place of all older ones.
+fn remove_older(folder: &Path, own: u64) -> Result<()> {
+    let parts = parts(folder)?;
+    // An export that began later may have been faster: then its part is the one that stays.
+    let newest = parts.iter().map(|(number, _)| *number).fold(own, u64::max);
+    for (_, path) in parts.into_iter().filter(|(number, _)| *number < newest) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("remove the older part", path.as_os_str().as_bytes(), error)
@@ -120,4 +125,29 @@ fn remove_older(folder: &Path, target: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_parts_the_newest_stays_whosever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let names =
+            ["part-6.parquet", "part-7.parquet", "part-9.parquet", "part-10.parquet", "changes-1.parquet"];
+        for name in names {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let left = || {
+            let mut left: Vec<_> =
+                fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            left.sort();
+            left
+        };
+        remove_older(dir.path(), 7).unwrap();
+        assert_eq!(left(), ["changes-1.parquet", "part-10.parquet"]);
+        remove_older(dir.path(), 10).unwrap();
+        assert_eq!(left(), ["changes-1.parquet", "part-10.parquet"]);
+    }
 }

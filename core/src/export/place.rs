@@ -90,8 +90,36 @@ pub(super) fn remove_left_over(dir: &Path) {
     }
 }
 
-pub(super) fn is_number(digits: &[u8]) -> bool {
+fn is_number(digits: &[u8]) -> bool {
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// The number of a part of a snapshot, `part-N.parquet`.
+pub(super) fn part_number(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(b"part-")?.strip_suffix(b".parquet")?;
+    std::str::from_utf8(digits).ok().filter(|_| is_number(digits))?.parse().ok()
+}
+
+/// Refuses what is no name of a file in a partitioned export.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    if name.split('/').any(|component| matches!(component, "" | "." | "..")) {
+        return Err(Error::invalid(format!("`{}` is no name of an export", escape(name.as_bytes()))));
+    }
+    Ok(())
+}
+
+/// Refuses to put a part beside a newer one: both would count, and the newer one is never removed.
+pub(super) fn check_newest(own: u64, newest: Option<u64>, folder: &[u8]) -> Result<()> {
+    match newest {
+        Some(newest) if newest > own => {
+            let text = format!("`part-{newest}.parquet` in `{}` is newer than this export", escape(folder));
+            Err(Error::new(ErrorKind::Conflict, text).with_path(folder).with_hint(
+                "another export was faster; or the part is of another state file: then remove it, or take another \
+                 name for the host",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a place that is taken, before any work is done for it.
@@ -207,6 +235,25 @@ mod tests {
         );
         drop((draft, file));
         assert!(!at(".treewarden-export-8").exists(), "a draft without a name does not stay");
+    }
+
+    #[test]
+    fn a_part_is_known_by_its_number() {
+        for (name, number) in [
+            ("part-7.parquet", Some(7)),
+            ("part-18446744073709551615.parquet", Some(u64::MAX)),
+            ("part-18446744073709551616.parquet", None),
+            ("part-.parquet", None),
+            ("part-+7.parquet", None),
+            ("part-7-ab.parquet", None),
+            ("part-7/part-8.parquet", None),
+            ("part-7.parquet.bak", None),
+            ("changes-7.parquet", None),
+        ] {
+            assert_eq!(part_number(name.as_bytes()), number, "{name}");
+        }
+        assert!(check_newest(7, None, b"f").is_ok() && check_newest(7, Some(7), b"f").is_ok());
+        assert_eq!(check_newest(7, Some(8), b"f").unwrap_err().kind(), ErrorKind::Conflict);
     }
 
     #[test]

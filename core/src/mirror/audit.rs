@@ -1,22 +1,31 @@
 //! Comparing what a storage lists with what it acknowledged.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::scan::CancelToken;
 
-use super::outbox::{Object, Writes};
+use super::attempts::Attempts;
+use super::outbox::{Object, Objects, Writes};
+use super::pace::Pace;
+use super::plan::Scope;
 use super::run::fatal;
 use super::shared::Shared;
+use super::storage::{Listed, StorageError, StorageFault};
 
 /// Differences told in full; the rest is counted.
 const KEPT: usize = 1_000;
+/// Rows of one commit.
+const WRITES_MAX: usize = 10_000;
 
-/// What an audit may mend. Nothing, by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What an audit may mend (nothing, by default), and who may stop it.
+#[derive(Debug, Clone, Default)]
 pub struct AuditOptions {
     repair: bool,
     delete_unknown: bool,
+    cancel: CancelToken,
 }
 
 impl AuditOptions {
@@ -38,6 +47,13 @@ impl AuditOptions {
     #[must_use]
     pub fn delete_unknown(mut self, yes: bool) -> Self {
         self.delete_unknown = yes;
+        self
+    }
+
+    /// Sets the token that stops the audit: nothing is mended then.
+    #[must_use]
+    pub fn cancel(mut self, token: CancelToken) -> Self {
+        self.cancel = token;
         self
     }
 }
@@ -105,95 +121,144 @@ impl AuditReport {
         self.lost + self.different + self.unknown + self.unsure == 0
     }
 
-    fn push(&mut self, key: &str, kind: AuditKind) {
+    fn count(&mut self, kind: AuditKind) {
         match kind {
             AuditKind::Lost => self.lost += 1,
             AuditKind::Different => self.different += 1,
             AuditKind::Unknown => self.unknown += 1,
             AuditKind::Unsure => self.unsure += 1,
         }
-        if self.findings.len() < KEPT {
-            self.findings.push(AuditFinding { key: key.to_owned(), kind });
+    }
+}
+
+/// One comparison under way.
+struct Comparison<'a> {
+    options: &'a AuditOptions,
+    objects: &'a Objects,
+    scope: &'a Scope,
+    prefix: &'a str,
+    report: AuditReport,
+    seen: HashSet<Arc<str>>,
+    /// The first of them, by key.
+    findings: BTreeMap<String, AuditKind>,
+    /// What the next run is to look at.
+    doubted: Vec<(Arc<str>, Object)>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(options: &'a AuditOptions, objects: &'a Objects, scope: &'a Scope, prefix: &'a str) -> Self {
+        Self {
+            options,
+            objects,
+            scope,
+            prefix,
+            report: AuditReport::default(),
+            seen: HashSet::new(),
+            findings: BTreeMap::new(),
+            doubted: Vec::new(),
         }
+    }
+
+    /// What is there.
+    fn found(&mut self, listed: Listed) {
+        let rest = listed.key.strip_prefix(self.prefix);
+        if !self.prefix.is_empty() && rest.is_none_or(|rest| !rest.starts_with('/')) {
+            // Of somebody else, whose prefix begins as ours does.
+            return;
+        }
+        self.report.listed += 1;
+        let Some((key, object)) = self.objects.get_key_value(listed.key.as_str()) else {
+            if self.options.delete_unknown && self.scope.address_of(&listed.key).is_some() {
+                let object = Object { size: listed.size, ..Object::unknown() };
+                self.doubted.push((Arc::from(listed.key.as_str()), object));
+            }
+            self.tell(listed.key, AuditKind::Unknown);
+            return;
+        };
+        self.seen.insert(Arc::clone(key));
+        let same_tag = match (object.etag.as_deref(), listed.etag.as_deref()) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        if !object.sure {
+            self.tell(listed.key, AuditKind::Unsure);
+        } else if object.size == listed.size && same_tag {
+            self.report.matched += 1;
+        } else {
+            if self.options.repair {
+                self.doubted.push((Arc::clone(key), Object { sure: false, ..(**object).clone() }));
+            }
+            self.tell(listed.key, AuditKind::Different);
+        }
+    }
+
+    fn tell(&mut self, key: String, kind: AuditKind) {
+        self.report.count(kind);
+        self.findings.insert(key, kind);
+        if self.findings.len() > KEPT {
+            self.findings.pop_last();
+        }
+    }
+
+    /// What was not there, when everything was listed.
+    fn finish(&mut self) {
+        for (key, object) in self.objects {
+            if object.sure && !self.seen.contains(key) {
+                if self.options.repair {
+                    let owed = object.was_seen();
+                    let lost = Object { sure: false, listed: false, owed, ..(**object).clone() };
+                    self.doubted.push((Arc::clone(key), lost));
+                }
+                self.tell(key.as_ref().to_owned(), AuditKind::Lost);
+            }
+        }
+        let findings = std::mem::take(&mut self.findings).into_iter();
+        self.report.findings = findings.map(|(key, kind)| AuditFinding { key, kind }).collect();
     }
 }
 
 impl Shared {
-    pub(super) fn audit(&self, options: AuditOptions) -> Result<AuditReport> {
+    pub(super) fn audit(&self, options: &AuditOptions) -> Result<AuditReport> {
         self.usable()?;
         if !self.storage.capabilities().list {
             return Err(Error::new(ErrorKind::Unsupported, "this storage cannot be listed"));
         }
         // No run at the same time: what it does would be taken for a difference.
-        let mut turn = self.take_turn();
-        self.usable()?;
-        let objects = self.outbox.objects();
-        let prefix = self.options().prefix.trim_end_matches('/').to_owned();
-        let mut report = AuditReport::default();
-        let mut seen: HashSet<Arc<str>> = HashSet::new();
-        let mut writes = Writes::default();
-        let mut findings: Vec<(String, AuditKind)> = Vec::new();
-        let scope = self.scope();
-        self.storage
-            .list(&prefix, &mut |listed| {
-                let rest = listed.key.strip_prefix(prefix.as_str());
-                if !prefix.is_empty() && rest.is_none_or(|rest| !rest.starts_with('/')) {
-                    // Of somebody else, whose prefix begins as ours does.
-                    return !self.stop.is_cancelled();
-                }
-                report.listed += 1;
-                let Some((key, object)) = objects.get_key_value(listed.key.as_str()) else {
-                    if options.delete_unknown && scope.address_of(&listed.key).is_some() {
-                        writes.put(&Arc::from(listed.key.as_str()), begun(None, listed.size));
-                    }
-                    findings.push((listed.key, AuditKind::Unknown));
-                    return !self.stop.is_cancelled();
-                };
-                seen.insert(Arc::clone(key));
-                let same_tag = match (object.etag.as_deref(), listed.etag.as_deref()) {
-                    (Some(a), Some(b)) => a == b,
-                    _ => true,
-                };
-                if !object.sure {
-                    findings.push((listed.key, AuditKind::Unsure));
-                } else if object.size == listed.size && same_tag {
-                    report.matched += 1;
-                } else {
-                    if options.repair {
-                        writes.put(key, begun(Some(object), listed.size));
-                    }
-                    findings.push((listed.key, AuditKind::Different));
-                }
-                !self.stop.is_cancelled()
+        let pace = Arc::new(Pace::new(&self.options(), [options.cancel.clone(), self.stop.clone()]));
+        let _turn = self.take_turn(&pace)?;
+        let (objects, scope, mirror_options) = (self.outbox.objects(), self.scope(), self.options());
+        let prefix = mirror_options.prefix.trim_end_matches('/');
+        let attempts = Attempts::new(self, &pace);
+        let list = || {
+            // A listing that broke off begins anew.
+            let mut comparison = Comparison::new(options, &objects, &scope, prefix);
+            let mut result = Ok(());
+            self.storage.list(prefix, &mut |listed| {
+                comparison.found(listed);
+                result = pace.check();
+                result.is_ok()
+            })?;
+            result.map(|()| comparison)
+        };
+        // A storage is the program's own code, as far as it likes.
+        let listed = catch_unwind(AssertUnwindSafe(|| self.attended(&pace, || attempts.tries(list))));
+        let mut comparison = listed
+            .unwrap_or_else(|_| {
+                Err(StorageError::new(StorageFault::Transient, "the storage has failed by a panic"))
             })
             .map_err(|error| fatal(&error))?;
-        self.usable()?;
-        for (key, object) in &*objects {
-            if object.sure && !seen.contains(key) {
-                if options.repair {
-                    let owed = object.was_seen();
-                    let begun = Object { listed: false, owed, ..begun(Some(object), object.size) };
-                    writes.put(key, begun);
-                }
-                findings.push((key.as_ref().to_owned(), AuditKind::Lost));
+        comparison.finish();
+        let Comparison { report, doubted, .. } = comparison;
+        for some in doubted.chunks(WRITES_MAX) {
+            let mut writes = Writes::default();
+            for (key, object) in some {
+                writes.put(key, object.clone());
             }
-        }
-        findings.sort_by(|a, b| a.0.cmp(&b.0));
-        for (key, kind) in &findings {
-            report.push(key, *kind);
-        }
-        if !writes.is_empty() {
             self.outbox.write(writes)?;
-            turn.forget();
+        }
+        if !doubted.is_empty() {
+            self.look_again();
         }
         Ok(report)
-    }
-}
-
-/// A row that makes the next run look: put again where there is a file, deleted where there is none.
-fn begun(known: Option<&Object>, size: u64) -> Object {
-    match known {
-        Some(known) => Object { sure: false, ..known.clone() },
-        None => Object { size, ..Object::unknown() },
     }
 }

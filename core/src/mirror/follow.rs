@@ -100,13 +100,10 @@ impl Drop for Following {
         self.flag.raise();
         self.shared.wake_purger();
         for thread in self.threads.drain(..) {
-            while !thread.is_finished() {
-                if self.shared.is_runner(thread.thread().id()) {
-                    self.shared.storage.interrupt();
-                }
-                std::thread::sleep(Duration::from_millis(5));
+            // A CDN or a storage may drop it from the very thread that calls it.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
             }
-            let _ = thread.join();
         }
     }
 }
@@ -128,13 +125,10 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
         };
         let deadline = again.map(|wait| Instant::now() + wait);
         // Something new is no reason to ask a storage sooner that has just refused.
-        let mut after = if patient { u64::MAX } else { seq };
-        while !cancel.is_cancelled() && !shared.stop.is_cancelled() {
-            match shared.engine.signal.wait(after, deadline, interrupt) {
-                Waited::Seq(_) | Waited::TimedOut => break,
-                Waited::Interrupted => after = after.max(seq),
-                Waited::Closed => return,
-            }
+        let after = if patient { u64::MAX } else { seq };
+        // Interrupted: it ends, or somebody wants everything to be looked at.
+        if matches!(shared.engine.signal.wait(after, deadline, interrupt), Waited::Closed) {
+            return;
         }
     }
 }
@@ -152,7 +146,7 @@ fn after(report: &MirrorReport, failures: &mut u32) -> (Option<Duration>, bool) 
     }
     *failures = 0;
     let again = match (report.unsettled, report.held) {
-        (0, 0) => None,
+        (0, 0) => report.parts_left.then_some(WAIT_MAX),
         (0, _) => Some(WAIT_MAX),
         _ => Some(SOON),
     };

@@ -22,6 +22,8 @@
 //! Everything is callable from any thread. Calls that use the network block until they are over; a cancel token
 //! ends them within a part of a file.
 
+mod apart;
+mod attempts;
 mod audit;
 mod credentials;
 mod crew;
@@ -31,22 +33,24 @@ mod object;
 mod options;
 mod outbox;
 mod pace;
+mod pass;
+mod peak;
 mod plan;
 mod purge;
 mod purging;
 mod report;
 mod run;
+mod seen;
 mod shared;
 mod source;
 mod storage;
 mod target;
+mod turn;
 mod urls;
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::commit::{Engine, Task, WorkTask};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,7 +80,24 @@ use shared::Shared;
 /// The mirrors of one warden.
 pub(crate) struct Mirrors {
     engine: Arc<Engine>,
+    /// Locked for a moment at a time: a callback of a run may ask for the status of all.
     open: Mutex<HashMap<String, Arc<Shared>>>,
+    /// The names of those that are being opened or removed.
+    claimed: Mutex<HashSet<String>>,
+    released: Condvar,
+}
+
+/// A mirror is opened or removed by one thread at a time.
+struct Claim<'a> {
+    mirrors: &'a Mirrors,
+    name: &'a str,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.mirrors.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+        self.mirrors.released.notify_all();
+    }
 }
 
 /// A mirror as it is stored.
@@ -95,11 +116,26 @@ pub struct MirrorInfo {
 
 impl Mirrors {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, open: Mutex::default() }
+        Self { engine, open: Mutex::default(), claimed: Mutex::default(), released: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Shared>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else opens or removes this mirror.
+    fn claim<'a>(&'a self, name: &'a str) -> Result<Claim<'a>> {
+        self.engine.check_process()?;
+        if self.lock().values().any(|shared| shared.is_within_run()) {
+            let text = "a mirror cannot be opened or removed from within a run";
+            return Err(Error::new(ErrorKind::Busy, text));
+        }
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        while claimed.contains(name) {
+            claimed = self.released.wait(claimed).unwrap_or_else(PoisonError::into_inner);
+        }
+        claimed.insert(name.to_owned());
+        Ok(Claim { mirrors: self, name })
     }
 
     fn rows(&self) -> Result<Vec<(u32, Row)>> {
@@ -145,94 +181,74 @@ impl Mirrors {
             }
             RootState::New | RootState::Ready | RootState::Held { .. } => {}
         }
-        if let Some(dir) = target.and_then(Target::dir) {
-            self.check_apart(&dir.join(options.get_prefix()))?;
-        }
-        let mut open = self.lock();
-        let before = self.row(name)?;
+        apart::check_roots(&self.engine, &*storage, options.get_prefix())?;
+        let _claim = self.claim(name)?;
         let place = storage.describe();
-        if let Some((_, before)) = &before
-            && (before.place != place || !before.options.same_place(options))
-        {
-            let (name, old) = (escape(name.as_bytes()), escape(before.place.as_bytes()));
-            let text = format!("mirror `{name}` copies `{}` to {old}", escape(before.options.address()));
-            return Err(Error::invalid(text)
-                .with_hint("its objects are there: remove the mirror, and add one for the other place"));
-        }
-        for (_, other) in self.rows()? {
-            let (a, b) = (options.get_prefix(), other.options.get_prefix());
-            let overlap = is_prefix_of(a, b) || is_prefix_of(b, a);
-            if other.name != name && other.place == place && overlap {
-                let text =
-                    format!("mirror `{}` copies to the same place already", escape(other.name.as_bytes()));
-                return Err(Error::invalid(text)
-                    .with_hint("each would delete the objects of the other: give it a prefix"));
-            }
-        }
-        let root = match &before {
-            Some((_, before)) => before.root,
-            None => self.engine.root(root)?.record.id,
+        let wanted = Row {
+            name: name.to_owned(),
+            options: options.clone(),
+            root: self.engine.root(root)?.record.id,
+            held_of: None,
+            place,
+            target: target.cloned(),
         };
-        let row =
-            Row { name: name.to_owned(), options: options.clone(), root, place, target: target.cloned() };
-        let id = match &before {
-            Some((id, before)) if *before == row => *id,
-            before => {
-                let (owner, id) = (Owner::Mirror, before.as_ref().map(|(id, _)| *id));
-                let id = self.engine.submit(Task::Work(WorkTask::Put { owner, id, row: row.encode() }))?;
-                u32::try_from(id).unwrap_or(u32::MAX)
-            }
-        };
-        if open.get(name).is_some_and(|shared| shared.is_within_run()) {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                "a mirror cannot be opened anew from within its own run",
-            ));
-        }
-        if let Some(shared) = open.get(name) {
+        let former = {
+            let open = self.lock();
+            self.check_place(&wanted, &*storage)?;
             // Other credentials make it another one; the same storage is taken as it is.
-            let is_same_cdn = match (&shared.cdn, &cdn) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                _ => false,
-            };
-            if Arc::ptr_eq(&shared.storage, &storage) && is_same_cdn {
-                shared.change(&row)?;
+            if let Some(shared) = open.get(name).filter(|shared| shared.is_over(&storage, cdn.as_ref())) {
+                shared.change(options)?;
                 return Ok(Arc::clone(shared));
             }
-            shared.end();
-            // A run of the old one is over before the new one reads what it wrote.
-            shared.wait_ended();
+            open.get(name).map(Arc::clone)
+        };
+        if let Some(former) = former {
+            former.end();
+            // A run of the old one is over before the new one reads what it wrote. Until then it is listed, so that
+            // its callbacks are known for what they are.
+            former.wait_ended();
         }
+        let (id, row) = {
+            // Under the lock: of two that are opened to one place at a time, one is refused.
+            let mut open = self.lock();
+            open.remove(name);
+            let before = self.check_place(&wanted, &*storage)?;
+            // What it knows of its objects stays: the root that they came from, whoever has its name now.
+            let (root, held_of) =
+                before.as_ref().map_or((wanted.root, None), |(_, row)| (row.root, row.held_of));
+            let row = Row { root, held_of, ..wanted };
+            match before {
+                Some((id, before)) if before == row => (id, row),
+                before => {
+                    let (owner, id) = (Owner::Mirror, before.map(|(id, _)| id));
+                    let id =
+                        self.engine.submit(Task::Work(WorkTask::Put { owner, id, row: row.encode() }))?;
+                    (u32::try_from(id).unwrap_or(u32::MAX), row)
+                }
+            }
+        };
         let shared = Arc::new(Shared::open(&self.engine, id, &row, storage, cdn)?);
-        open.insert(name.to_owned(), Arc::clone(&shared));
+        self.lock().insert(name.to_owned(), Arc::clone(&shared));
         Ok(shared)
     }
 
-    /// Fails when a directory that is written to holds a root, or lies in one: what is copied would be copied again,
-    /// or be the file itself.
-    fn check_apart(&self, dir: &Path) -> Result<()> {
-        let mut real = dir.to_owned();
-        let mut rest = PathBuf::new();
-        // Of what is not there yet, the place where it will be.
-        while let Err(error) = real.canonicalize() {
-            let Some(name) = real.file_name().filter(|_| error.kind() == std::io::ErrorKind::NotFound) else {
-                break;
-            };
-            rest = Path::new(name).join(&rest);
-            real.pop();
-        }
-        let real = real.canonicalize().unwrap_or(real).join(rest);
-        for root in &self.engine.snapshot().roots_of_tree().to_vec() {
-            if real.starts_with(&root.record.path) || root.record.path.starts_with(&real) {
-                let text = format!(
-                    "root `{}` and the directory of the mirror lie in one another",
-                    escape(root.record.name.as_bytes())
-                );
-                return Err(Error::invalid(text).with_path(real.as_os_str().as_bytes()));
+    /// Fails when a mirror copies something else or to another place already, or another mirror copies to this one.
+    /// Answers what is stored of it.
+    fn check_place(&self, wanted: &Row, storage: &dyn Storage) -> Result<Option<(u32, Row)>> {
+        let mut before = None;
+        for (id, row) in self.rows()? {
+            if row.name != wanted.name {
+                apart::check_mirrors(wanted, storage, &row)?;
+            } else if row.place == wanted.place && row.options.same_place(&wanted.options) {
+                before = Some((id, row));
+            } else {
+                let (name, old) = (escape(row.name.as_bytes()), escape(row.place.as_bytes()));
+                let text = format!("mirror `{name}` copies `{}` to {old}", escape(row.options.address()));
+                return Err(Error::invalid(text)
+                    .with_hint("its objects are there: remove the mirror, and add one for the other place"));
             }
         }
-        Ok(())
+        Ok(before)
     }
 
     /// What is stored of a mirror that is to be opened again.
@@ -243,15 +259,14 @@ impl Mirrors {
 
     /// Forgets a mirror. Its objects stay where they are.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        let mut open = self.lock();
+        let _claim = self.claim(name)?;
         let Some((id, _)) = self.row(name)? else { return Err(unknown(name)) };
         self.engine.writable()?;
-        if open.get(name).is_some_and(|shared| shared.is_within_run()) {
-            return Err(Error::new(ErrorKind::Busy, "a mirror cannot be removed from within its own run"));
-        }
-        if let Some(shared) = open.remove(name) {
+        let open = self.lock().get(name).map(Arc::clone);
+        if let Some(shared) = open {
             shared.end();
             shared.wait_ended();
+            self.lock().remove(name);
         }
         self.engine.submit(Task::Work(WorkTask::Delete(Owner::Mirror, id)))?;
         Ok(())
@@ -271,16 +286,11 @@ impl Mirrors {
 
     /// Ends every run, and waits for it.
     pub(crate) fn close(&self) {
-        let open: Vec<Arc<Shared>> = self.lock().drain().map(|(_, shared)| shared).collect();
+        let open: Vec<Arc<Shared>> = self.lock().values().map(Arc::clone).collect();
         open.iter().for_each(|shared| shared.end());
         open.iter().for_each(|shared| shared.wait_ended());
+        self.lock().clear();
     }
-}
-
-/// True when every key below `b` lies below `a` too.
-fn is_prefix_of(a: &str, b: &str) -> bool {
-    let (a, b) = (a.trim_end_matches('/'), b.trim_end_matches('/'));
-    a.is_empty() || b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn unknown(name: &str) -> Error {
@@ -334,13 +344,26 @@ impl Mirror {
     /// `Unavailable` when the root cannot be trusted, `PermissionDenied` and `NotFound` when the storage will take
     /// nothing, `Cancelled`, `Closed`, and what the store says. What was acknowledged before stays so.
     pub fn sync(&self, context: &MirrorContext) -> Result<MirrorReport> {
-        let mut report = self.shared.sync(context)?;
-        match self.shared.purge(&|| context.cancel.is_cancelled()) {
-            Ok((purged, _)) => report.purged = purged,
-            Err(error) => tracing::warn!(%error, "purges wait"),
+        let mut result = self.shared.sync(context);
+        let is_over = |error: &Error| {
+            matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Closed | ErrorKind::Busy)
+        };
+        if result.as_ref().is_err_and(is_over) {
+            return result;
         }
-        report.purges_waiting = self.shared.purges().len() as u64;
-        Ok(report)
+        // Also after a run that was given up: what was replaced before is to be forgotten.
+        let purged = self.shared.purge(&|| context.cancel.is_cancelled()).map_or_else(
+            |error| {
+                tracing::warn!(%error, "purges wait");
+                0
+            },
+            |(purged, _)| purged,
+        );
+        if let Ok(report) = &mut result {
+            report.purged = purged;
+            report.purges_waiting = self.shared.purges().len() as u64;
+        }
+        result
     }
 
     /// What the next run would do, with exact counts and bytes. No request is made.
@@ -358,7 +381,7 @@ impl Mirror {
     /// # Errors
     ///
     /// `Unsupported` for a storage that cannot be listed, and as [`Mirror::sync`].
-    pub fn audit(&self, options: AuditOptions) -> Result<AuditReport> {
+    pub fn audit(&self, options: &AuditOptions) -> Result<AuditReport> {
         self.shared.audit(options)
     }
 
@@ -368,7 +391,7 @@ impl Mirror {
         UrlMap::new(self.shared.outbox.objects(), self.shared.scope(), self.shared.storage.public_url())
     }
 
-    /// How it stands. No request is made; it counts the objects.
+    /// How it stands. No request is made, and nobody is waited for.
     #[must_use]
     pub fn status(&self) -> MirrorStatus {
         self.shared.status()

@@ -4,6 +4,8 @@
 //! the mirror's, which does so for all requests together.
 
 mod build;
+mod delete;
+mod directory;
 mod fault;
 mod instance;
 mod net;
@@ -13,11 +15,12 @@ mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
@@ -32,7 +35,8 @@ use super::storage::{
 };
 use super::target::Target;
 
-use build::{Built, Root};
+use build::Built;
+use directory::Root;
 use fault::{Failure, scrub};
 use net::{Net, Running};
 use parts::Parts;
@@ -46,6 +50,11 @@ const SLOWEST_BYTES_PER_S: u64 = 32 << 10;
 const PAGE: usize = 1_000;
 /// The longest name in a directory.
 const NAME_BYTES_MAX: usize = 255;
+/// The most components of a name in Azure.
+const AZURE_COMPONENTS_MAX: usize = 254;
+/// How often, and how many times, a copy is looked at that Azure has not finished when it answers.
+const COPY_LOOK: Duration = Duration::from_secs(1);
+const COPY_LOOKS_MAX: u32 = 60;
 /// While it is written a file has a `#` and a number at its end.
 const STAGED_BYTES: usize = 3;
 
@@ -63,6 +72,10 @@ pub(super) struct ObjectStorage {
     net: Net,
     store: Arc<dyn ObjectStore>,
     parts: Option<Arc<dyn MultipartStore>>,
+    /// The same store, asked to delete objects one by one, where `store` has a request for many.
+    singles: Option<Arc<dyn ObjectStore>>,
+    /// It has answered that it knows of no such request.
+    has_no_bulk: AtomicBool,
     flavour: Flavour,
     root: Option<Root>,
     /// Entity tags are the MD5 sums of what was sent.
@@ -76,11 +89,13 @@ pub(super) struct ObjectStorage {
 impl ObjectStorage {
     /// The target and the credentials have been checked.
     pub(super) fn connect(target: &Target, credentials: &Credentials) -> Result<Self> {
-        let Built { store, parts, flavour, root } = build::build(target, credentials)?;
+        let Built { store, parts, singles, flavour, root } = build::build(target, credentials)?;
         Ok(Self {
             net: Net::new(flavour == Flavour::Directory)?,
             store,
             parts,
+            singles,
+            has_no_bulk: AtomicBool::new(false),
             flavour,
             root,
             verifies: flavour == Flavour::S3 && !target.get_opaque_etags(),
@@ -141,6 +156,18 @@ impl ObjectStorage {
         if key.len() > self.capabilities().key_bytes_max {
             return rejected("is longer than any key may be");
         }
+        if self.flavour == Flavour::Azure {
+            // There it becomes a slash, and the object that of another file; a signature over it does not match.
+            if key.contains('\\') {
+                return rejected("holds a backslash, which Azure takes for a slash");
+            }
+            if key.split('/').any(|component| component.ends_with('.')) {
+                return rejected("has a component that ends in a dot, which Azure cuts off");
+            }
+            if key.split('/').count() > AZURE_COMPONENTS_MAX {
+                return rejected("has more components than a name may have in Azure");
+            }
+        }
         if self.flavour == Flavour::Directory {
             if key.split('/').any(|component| component.len() > NAME_BYTES_MAX) {
                 return rejected("has a component longer than 255 bytes");
@@ -184,59 +211,6 @@ impl ObjectStorage {
             }
         })
     }
-
-    /// At most as many as one request takes.
-    fn delete_some(&self, keys: &[&str]) -> Vec<StorageResult<()>> {
-        let paths: Vec<StorageResult<Path>> = keys.iter().map(|key| self.path(key)).collect();
-        let mut answers = self.delete_paths(paths.iter().flatten().cloned().collect()).into_iter();
-        let mut next = || answers.next().unwrap_or_else(|| Err(self.told(too_few())));
-        paths.into_iter().map(|path| path.and_then(|_| next())).collect()
-    }
-
-    fn delete_paths(&self, paths: Vec<Path>) -> Vec<StorageResult<()>> {
-        let count = paths.len();
-        if count == 0 {
-            return Vec::new();
-        }
-        let store = Arc::clone(&self.store);
-        let asked = self.ask(self.limit(LONG, 0), async move {
-            let paths = stream::iter(paths.into_iter().map(Ok::<Path, object_store::Error>)).boxed();
-            let answers = store.delete_stream(paths);
-            let each = answers.map(|answer| answer.map(drop).map_err(|error| Failure::of(&error)));
-            Ok(each.collect::<Vec<Result<(), Failure>>>().await)
-        });
-        match asked {
-            Ok(answers) if answers.len() == count => {
-                answers.into_iter().map(|answer| answer.or_else(|failure| self.deleted(failure))).collect()
-            }
-            // The request for all of them failed: one answer stands for all.
-            Ok(answers) => {
-                let failure = answers.into_iter().find_map(Result::err).unwrap_or_else(too_few);
-                vec![self.deleted(failure).and(Err(self.told(too_few()))); count]
-            }
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    /// What is not there is deleted.
-    fn deleted(&self, mut failure: Failure) -> StorageResult<()> {
-        let gone = match self.flavour {
-            // For a single key it has a code; without one it is the bucket that is not there.
-            Flavour::S3 => matches!(failure.code.as_str(), "NoSuchKey" | "NoSuchVersion"),
-            Flavour::Gcs | Flavour::Azure => failure.fault == StorageFault::NotFound,
-            // A directory is no object, and there is none below a file.
-            Flavour::Directory => {
-                matches!(failure.code.as_str(), "NotFound" | "IsADirectory" | "NotADirectory")
-            }
-        };
-        if gone {
-            return Ok(());
-        }
-        if failure.fault == StorageFault::NotFound {
-            failure.fault = StorageFault::Misconfigured;
-        }
-        Err(self.told(failure))
-    }
 }
 
 /// Reads a range, whole.
@@ -257,10 +231,6 @@ fn mismatch() -> Failure {
     )
 }
 
-fn too_few() -> Failure {
-    Failure::new(StorageFault::Transient, "", "the store answered for other keys than it was asked about")
-}
-
 async fn head(store: &dyn ObjectStore, path: &Path) -> Result<ObjectMeta, Failure> {
     let options = GetOptions { head: true, ..GetOptions::default() };
     store.get_opts(path, options).await.map(|found| found.meta).map_err(|error| Failure::of(&error))
@@ -268,6 +238,18 @@ async fn head(store: &dyn ObjectStore, path: &Path) -> Result<ObjectMeta, Failur
 
 fn stored(tag: Option<&str>) -> Stored {
     Stored { etag: tag.map(sum::unquoted) }
+}
+
+/// Waits until a copy is there. Azure answers when it has taken note of it; a source that is deleted before the copy
+/// is made leaves an empty object.
+async fn copied(store: &dyn ObjectStore, path: &Path) -> Result<ObjectMeta, Failure> {
+    for _ in 0..COPY_LOOKS_MAX {
+        match head(store, path).await {
+            Err(failure) if failure.code == wire::COPY_PENDING => tokio::time::sleep(COPY_LOOK).await,
+            answer => return answer,
+        }
+    }
+    Err(Failure::new(StorageFault::Unsupported, "", "the store has not made the copy in time"))
 }
 
 type Listing = BoxStream<'static, object_store::Result<ObjectMeta>>;
@@ -307,6 +289,10 @@ impl Storage for ObjectStorage {
         self.described.clone()
     }
 
+    fn directory(&self) -> Option<&std::path::Path> {
+        self.root.as_ref().map(Root::path)
+    }
+
     fn public_url(&self) -> Option<&str> {
         self.public_url.as_deref()
     }
@@ -328,11 +314,7 @@ impl Storage for ObjectStorage {
                 return Err(StorageError::new(StorageFault::Rejected, why));
             }
         }
-        if self.root.as_ref().is_some_and(|root| root.is_dir(put.key)) {
-            // Its objects may be deleted later in the same run, and it goes with them.
-            let why = scrub(&format!("there is a directory where `{}` belongs", put.key), &self.secrets);
-            return Err(StorageError::new(StorageFault::Transient, why));
-        }
+        let _claim = self.root.as_ref().map(|root| root.claim(put.key)).transpose()?;
         let size = put.source.size();
         let done = if size <= put.part_bytes {
             self.put_whole(path, put, size)?
@@ -350,24 +332,19 @@ impl Storage for ObjectStorage {
     }
 
     fn copy(&self, from: &str, to: &str) -> StorageResult<Stored> {
-        let (from, to) = (self.path(from)?, self.path(to)?);
+        let (source, place) = (self.path(from)?, self.path(to)?);
         self.check_root()?;
+        let _claim = self.root.as_ref().map(|root| root.claim(to)).transpose()?;
+        // A directory copies by hard links, and renaming one name of a file to another one does nothing: the third
+        // would be left over.
+        let is_there = self.root.as_ref().map_or(Ok(false), |root| root.is_linked(from, to))?;
         let store = Arc::clone(&self.store);
-        let is_linked = self.flavour == Flavour::Directory;
         let meta = self.ask(self.limit(LONG, 0), async move {
-            if is_linked {
-                // A directory copies by hard links, and renaming one name of a file to another one does nothing:
-                // the third would be left over.
-                let (old, new) = (head(&*store, &from).await?, head(&*store, &to).await);
-                if let Ok(new) = new
-                    && new.e_tag == old.e_tag
-                {
-                    return Ok(new);
-                }
+            if !is_there {
+                let answer = store.copy_opts(&source, &place, CopyOptions::new()).await;
+                answer.map_err(|error| Failure::of_copy(&error))?;
             }
-            let copied = store.copy_opts(&from, &to, CopyOptions::new()).await;
-            copied.map_err(|error| Failure::of_copy(&error))?;
-            head(&*store, &to).await
+            copied(&*store, &place).await
         })?;
         Ok(stored(meta.e_tag.as_deref()))
     }
@@ -375,13 +352,19 @@ impl Storage for ObjectStorage {
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> bool) -> StorageResult<()> {
         self.check_root()?;
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        if let Some(root) = &self.root {
+            if !prefix.is_empty() {
+                // As a directory: its own name is held to less than that of an object.
+                self.path(&format!("{prefix}/-"))?;
+            }
+            return root.list(prefix, &|key| self.path(key).is_ok(), each);
+        }
         let (path, below) = match prefix {
             "" => (None, String::new()),
             _ => (Some(self.path(prefix)?), format!("{prefix}/")),
         };
         let limit = self.limit(LONG, 0);
         let store = Arc::clone(&self.store);
-        // Begun there: a directory is listed in another way outside the runtime.
         let mut answer = self.ask(limit, async move { page(store.list(path.as_ref())).await })?;
         loop {
             let (found, rest) = answer;
@@ -541,7 +524,73 @@ mod tests {
             assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "old");
         }
         std::fs::create_dir(dir.path().join("d")).unwrap();
-        assert_eq!(put(&storage, "d", "in several parts").unwrap_err().fault, StorageFault::Transient);
+        for content in ["short", "in several parts, one after another"] {
+            for key in ["d", "a/below", "a/b/below"] {
+                assert_eq!(put(&storage, key, content).unwrap_err().fault, StorageFault::Occupied, "{key}");
+                assert_eq!(on_disk(dir.path()), [dir.path().join("a").display().to_string()]);
+            }
+        }
+        assert_eq!(storage.copy("a", "d").unwrap_err().fault, StorageFault::Occupied);
+        assert_eq!(storage.copy("a", "a/below").unwrap_err().fault, StorageFault::Occupied);
+        assert_eq!(storage.copy("d", "b").unwrap_err().fault, StorageFault::NotFound);
+        assert_eq!(storage.copy("a/below", "b").unwrap_err().fault, StorageFault::NotFound);
+    }
+
+    #[test]
+    fn nothing_outside_of_a_directory_is_touched() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(elsewhere.path().join("d")).unwrap();
+        std::fs::write(elsewhere.path().join("d/theirs"), "theirs").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("d/theirs"), dir.path().join("file")).unwrap();
+        let storage = directory(dir.path());
+        put(&storage, "own", "1").unwrap();
+        assert_eq!(listed(&storage, ""), [("own".to_owned(), 1)]);
+        let rejected = Some(StorageFault::Rejected);
+        for key in ["link/new", "link/d/theirs", "link/d/new/new"] {
+            for content in ["short", "in several parts, one after another"] {
+                assert_eq!(put(&storage, key, content).err().map(|error| error.fault), rejected, "{key}");
+            }
+            assert_eq!(storage.copy("own", key).err().map(|error| error.fault), rejected, "{key}");
+            assert_eq!(storage.copy(key, "new").err().map(|error| error.fault), rejected, "{key}");
+        }
+        let faults = |keys: &[&str]| -> Vec<Option<StorageFault>> {
+            storage.delete(keys).into_iter().map(|answer| answer.err().map(|error| error.fault)).collect()
+        };
+        assert_eq!(faults(&["link/d/theirs", "none", "own"]), [rejected, None, None]);
+        assert_eq!(storage.list("link", &mut |_| true).unwrap_err().fault, StorageFault::Rejected);
+        // The link is a name in the directory, what it leads to is not.
+        put(&storage, "file", "ours").unwrap();
+        assert_eq!(listed(&storage, ""), [("file".to_owned(), 4)]);
+        assert_eq!(faults(&["link"]), [None]);
+        assert_eq!(on_disk(elsewhere.path()), [elsewhere.path().join("d/theirs").display().to_string()]);
+        assert_eq!(std::fs::read_to_string(elsewhere.path().join("d/theirs")).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn a_directory_is_listed_with_the_tags_that_were_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = directory(dir.path());
+        let mut answered = Vec::new();
+        for (key, content) in [("a", "1"), ("x#1/b", "in several parts, one after another"), ("empty", "")] {
+            answered.push((key.to_owned(), put(&storage, key, content).unwrap().etag));
+        }
+        answered.push(("c".to_owned(), storage.copy("a", "c").unwrap().etag));
+        std::fs::write(dir.path().join("a#1"), "being written").unwrap();
+        let tags = |prefix: &str| {
+            let mut found = Vec::new();
+            let mut each = |one: Listed| {
+                found.push((one.key, one.etag));
+                true
+            };
+            storage.list(prefix, &mut each).unwrap();
+            found.sort();
+            found
+        };
+        answered.sort();
+        assert_eq!(tags(""), answered);
+        assert_eq!(tags("x#1").len(), 1);
+        assert_eq!(storage.list("../x", &mut |_| true).unwrap_err().fault, StorageFault::Rejected);
     }
 
     #[test]
@@ -598,6 +647,9 @@ mod tests {
         assert_eq!(listed.fault, StorageFault::Misconfigured);
         assert_eq!(on_disk(&path), [""; 0]);
     }
+
+    /// What a store was asked for.
+    type Asked = Arc<Mutex<Vec<String>>>;
 
     /// Answers HTTP requests, each on a connection of its own: first line and body in, answer out.
     fn serve(answer: impl Fn(&str, &[u8]) -> String + Send + Sync + 'static) -> String {
@@ -692,6 +744,41 @@ mod tests {
         assert_eq!(put(&nobody, "a", "content").unwrap_err().fault, StorageFault::Transient);
     }
 
+    fn azure(endpoint: String) -> ObjectStorage {
+        let target = Target::azure("account", "container").endpoint(endpoint);
+        ObjectStorage::connect(&target, &Credentials::azure_key("aHVzaGh1c2g=")).unwrap()
+    }
+
+    #[test]
+    fn a_copy_in_azure_is_one_when_it_has_been_made() {
+        let looks = AtomicUsize::new(0);
+        let endpoint = serve(move |line, _| {
+            let tags = "ETag: \"0x1\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n";
+            let status = match line {
+                _ if line.starts_with("PUT") => return http("202 Accepted", tags, ""),
+                _ if line.contains("/lost") => "failed",
+                _ if looks.fetch_add(1, Ordering::Relaxed) == 0 => "pending",
+                _ => "success",
+            };
+            http("200 OK", &format!("{tags}x-ms-copy-status: {status}\r\n"), "")
+        });
+        let storage = azure(endpoint);
+        assert_eq!(storage.copy("a", "b").unwrap().etag.as_deref(), Some("0x1"));
+        assert_eq!(storage.copy("a", "lost").unwrap_err().fault, StorageFault::Unsupported);
+    }
+
+    #[test]
+    fn keys_that_azure_takes_for_others_are_rejected() {
+        let storage = azure("http://127.0.0.1:1".to_owned());
+        let (fits, many) = (["a"; 254].join("/"), ["a"; 255].join("/"));
+        for key in ["a.b", ".a", "..a/b", "a%5Cb", fits.as_str()] {
+            assert!(storage.check_key(key).is_ok(), "{key}");
+        }
+        for key in ["a\\b", "a.", "a./b", "...", many.as_str()] {
+            assert_eq!(storage.check_key(key).unwrap_err().fault, StorageFault::Rejected, "{key}");
+        }
+    }
+
     #[test]
     fn a_large_file_is_sent_in_parts_and_a_cut_part_again() {
         let failed = AtomicUsize::new(0);
@@ -716,6 +803,107 @@ mod tests {
         let stored = storage.put(&put_of("large", &source)).unwrap();
         assert!(stored.etag.is_some_and(|tag| tag.ends_with("-3")));
         assert_eq!(*source.begun.lock().unwrap(), ["id-7"]);
+    }
+
+    /// A store that has taken three parts, and what it answers when they are to be put together.
+    fn with_parts(
+        completed: impl Fn(&str) -> String + Send + Sync + 'static,
+        found: &'static str,
+    ) -> (String, Asked) {
+        let asked = Asked::default();
+        let log = Arc::clone(&asked);
+        let endpoint = serve(move |line, body| {
+            let method = line.split(' ').next().unwrap_or_default();
+            log.lock().unwrap().push(method.to_owned());
+            match method {
+                "POST" if line.contains("?uploads") => {
+                    let id = "<UploadId>id-7</UploadId>";
+                    http(
+                        "200 OK",
+                        "",
+                        &format!("<InitiateMultipartUploadResult>{id}</InitiateMultipartUploadResult>"),
+                    )
+                }
+                "POST" => completed(&three_parts()),
+                "PUT" => tagged(&sum::hex(&sum::md5(body))),
+                "HEAD" if found.is_empty() => http("404 Not Found", "", ""),
+                "HEAD" if found == "it" => tagged(&three_parts()),
+                "HEAD" => tagged(found),
+                // It is complete, and nothing is left to throw away.
+                _ => http("404 Not Found", "", "<Error><Code>NoSuchUpload</Code></Error>"),
+            }
+        });
+        (endpoint, asked)
+    }
+
+    const THREE_PARTS: &str = "01234567890123456789end";
+
+    fn three_parts() -> String {
+        sum::of_parts(&[sum::md5(b"0123456789"), sum::md5(b"0123456789"), sum::md5(b"end")].concat(), 3)
+    }
+
+    fn complete(key: &str, tag: &str) -> String {
+        let told = format!("<Bucket>bucket</Bucket><Key>{key}</Key><ETag>&quot;{tag}&quot;</ETag>");
+        http("200 OK", "", &format!("<CompleteMultipartUploadResult>{told}</CompleteMultipartUploadResult>"))
+    }
+
+    #[test]
+    fn a_key_with_the_word_of_a_failure_is_put_in_parts() {
+        for key in ["SlowDown.bin", "a/InternalError/b"] {
+            for (opaque, tag) in [(false, three_parts()), (true, "no-sum".to_owned())] {
+                let answered = tag.clone();
+                let (endpoint, asked) = with_parts(move |_| complete(key, &answered), "");
+                let target = Target::s3("bucket").endpoint(endpoint).opaque_etags(opaque);
+                let storage = ObjectStorage::connect(&target, &Credentials::keys("id", "hushhush")).unwrap();
+                let stored = put(&storage, key, THREE_PARTS).unwrap();
+                assert_eq!(stored.etag, Some(tag), "{key}");
+                // Nothing was asked for that the answer tells.
+                assert_eq!(asked.lock().unwrap().len(), 5, "{key}: {asked:?}");
+            }
+        }
+        // What was sent and what was put together differ, whatever the key.
+        let other = sum::of_parts(&sum::md5(b"else"), 3);
+        let (endpoint, _) = with_parts(move |_| complete("SlowDown", &other), "");
+        assert_eq!(put(&s3(endpoint), "SlowDown", THREE_PARTS).unwrap_err().fault, StorageFault::Transient);
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_is_found_out() {
+        type Answer = fn(&str) -> String;
+        let refused = |code: &str| http("200 OK", "", &format!("<Error><Code>{code}</Code></Error>"));
+        let answers: [(&str, Answer); 5] = [
+            ("lost", |_| String::new()),
+            ("cut", |tag| complete("large", tag).replace("</ETag>", "")),
+            ("500", |_| http("500 Oh", "", "")),
+            ("503", |_| http("503 Slow", "", "")),
+            ("504", |_| http("504 Late", "", "")),
+        ];
+        for (what, answer) in answers {
+            let (endpoint, asked) = with_parts(answer, "it");
+            let stored = put(&s3(endpoint), "large", THREE_PARTS).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(stored.etag, Some(three_parts()), "{what}");
+            let asked = asked.lock().unwrap();
+            assert!(asked.ends_with(&["HEAD".to_owned(), "DELETE".to_owned()]), "{what}: {asked:?}");
+        }
+        // Another object, a tag that says nothing, or none: it has failed.
+        for (found, code, fault) in [
+            ("0cc175b9c0f1b6a831c399e269772661-3", "InternalError", StorageFault::Transient),
+            ("no-sum", "SlowDown", StorageFault::Throttled(None)),
+            ("", "InternalError", StorageFault::Transient),
+        ] {
+            let (endpoint, _) = with_parts(move |_| refused(code), found);
+            assert_eq!(put(&s3(endpoint), "SlowDown", THREE_PARTS).unwrap_err().fault, fault, "{found}");
+        }
+        // Where tags are no sums, an object of the same size may be the old one.
+        let (endpoint, asked) = with_parts(|_| String::new(), "it");
+        let target = Target::s3("bucket").endpoint(endpoint).opaque_etags(true);
+        let storage = ObjectStorage::connect(&target, &Credentials::keys("id", "hushhush")).unwrap();
+        assert_eq!(put(&storage, "SlowDown", THREE_PARTS).unwrap_err().fault, StorageFault::Transient);
+        assert!(!asked.lock().unwrap().contains(&"HEAD".to_owned()));
+        // What is refused for good is not asked about.
+        let (endpoint, asked) = with_parts(|_| http("403 Forbidden", "", ""), "it");
+        assert_eq!(put(&s3(endpoint), "large", THREE_PARTS).unwrap_err().fault, StorageFault::Denied);
+        assert!(!asked.lock().unwrap().contains(&"HEAD".to_owned()));
     }
 
     #[test]
@@ -767,5 +955,99 @@ mod tests {
         assert!(faults(&[]).is_empty());
         // The answer names a key that was not asked about: `object_store` panics, and the caller does not.
         assert_eq!(faults(&["a", "b"]), [Some(StorageFault::Transient), Some(StorageFault::Transient)]);
+    }
+
+    /// A store that deletes: many objects as `many` answers, and one that is `kept` not at all.
+    fn deleting(many: impl Fn(&str) -> String + Send + Sync + 'static) -> (ObjectStorage, Asked) {
+        let asked = Asked::default();
+        let log = Arc::clone(&asked);
+        let endpoint = serve(move |line, body| {
+            let mut words = line.split(' ');
+            let (method, at) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            log.lock().unwrap().push(format!("{method} {at}"));
+            match method {
+                "POST" => many(&String::from_utf8_lossy(body)),
+                "DELETE" if at.contains("kept") => {
+                    http("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>")
+                }
+                "DELETE" if at.contains("gone") => {
+                    http("404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>")
+                }
+                _ => http("204 No Content", "", ""),
+            }
+        });
+        (s3(endpoint), asked)
+    }
+
+    fn deleted(storage: &ObjectStorage, keys: &[&str]) -> Vec<Option<StorageFault>> {
+        storage.delete(keys).into_iter().map(|answer| answer.err().map(|error| error.fault)).collect()
+    }
+
+    #[test]
+    fn a_key_with_the_word_of_a_failure_is_deleted_by_itself() {
+        // It names what it deleted, as stores do.
+        let (storage, asked) = deleting(|body| {
+            let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+            let told: String = keys.map(|key| format!("<Deleted><Key>{key}</Key></Deleted>")).collect();
+            let error = "<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>";
+            http("200 OK", "", &format!("<DeleteResult>{told}{error}</DeleteResult>"))
+        });
+        let denied = Some(StorageFault::Denied);
+        let keys =
+            ["SlowDown/kept", "a", "SlowDown", "b", "InternalError.txt", "", "x/SlowDown gone", "slowdown"];
+        let rejected = Some(StorageFault::Rejected);
+        assert_eq!(
+            deleted(&storage, &keys),
+            [denied.clone(), None, None, denied, None, rejected, None, None]
+        );
+        let mut asked = std::mem::take(&mut *asked.lock().unwrap());
+        asked.sort();
+        let one_by_one = ["InternalError.txt", "SlowDown", "SlowDown/kept", "x/SlowDown%20gone"];
+        let mut expected: Vec<String> = one_by_one.map(|key| format!("DELETE /bucket/{key}")).to_vec();
+        expected.push("POST /bucket?delete".to_owned());
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_store_that_deletes_one_object_at_a_time_is_asked_so() {
+        let denied = Some(StorageFault::Denied);
+        for (status, code) in [
+            ("501 Not Implemented", "NotImplemented"),
+            ("400 Bad Request", "NotImplemented"),
+            ("405 Method Not Allowed", "MethodNotAllowed"),
+            ("405 Method Not Allowed", ""),
+            ("501 Not Implemented", ""),
+            ("400 Bad Request", "InvalidArgument"),
+            ("400 Bad Request", "InvalidURI"),
+            ("400 Bad Request", "MalformedPOSTRequest"),
+        ] {
+            let body =
+                if code.is_empty() { String::new() } else { format!("<Error><Code>{code}</Code></Error>") };
+            let (storage, asked) = deleting(move |_| http(status, "", &body));
+            assert_eq!(
+                deleted(&storage, &["a", "kept", "gone"]),
+                [None, denied.clone(), None],
+                "{status} {code}"
+            );
+            assert_eq!(asked.lock().unwrap().len(), 4, "{status} {code}: {asked:?}");
+            asked.lock().unwrap().clear();
+            assert_eq!(deleted(&storage, &["a"]), [None]);
+            assert_eq!(*asked.lock().unwrap(), ["DELETE /bucket/a"], "{status} {code}");
+        }
+        // One key alone has an answer of its own, and one that is gone is deleted.
+        let (storage, asked) = deleting(|_| http("501 Not Implemented", "", ""));
+        assert_eq!((deleted(&storage, &["a"]), asked.lock().unwrap().len()), (vec![None], 2));
+        assert_eq!((deleted(&storage, &["kept"]), asked.lock().unwrap().len()), (vec![denied.clone()], 3));
+
+        // What is no word of that is asked again; and what works for none of them proves nothing.
+        let (storage, asked) = deleting(|_| http("500 Oh", "", ""));
+        let transient = Some(StorageFault::Transient);
+        assert_eq!(deleted(&storage, &["a", "b"]), [transient.clone(), transient]);
+        assert_eq!(asked.lock().unwrap().len(), 1);
+        let (storage, asked) =
+            deleting(|_| http("400 Bad", "", "<Error><Code>InvalidArgument</Code></Error>"));
+        assert_eq!(deleted(&storage, &["kept", "kept-2"]), [denied.clone(), denied.clone()]);
+        assert_eq!(deleted(&storage, &["kept", "kept-2"]), [denied.clone(), denied]);
+        assert_eq!(asked.lock().unwrap().len(), 6);
     }
 }

@@ -78,7 +78,8 @@ impl MirrorOptions {
     /// What every key begins with, before a slash (default: nothing).
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        let prefix: String = prefix.into();
+        self.prefix = prefix.strip_suffix('/').map_or_else(|| prefix.clone(), str::to_owned);
         self
     }
 
@@ -146,15 +147,17 @@ impl MirrorOptions {
         self
     }
 
-    /// Holds a run's deletions for confirmation when there are more than this (default 10,000). 0 holds every one.
+    /// Holds a run's deletions for confirmation when they, and what went before them within an hour, leave so many
+    /// objects fewer than there were (default 10,000). 0 holds every one. The hour begins anew when the mirror is
+    /// opened.
     #[must_use]
     pub fn delete_max(mut self, objects: u64) -> Self {
         self.delete_max = objects;
         self
     }
 
-    /// Holds a run's deletions for confirmation when they are more than this share of all objects, in percent
-    /// (default 50), and at least 100.
+    /// Holds a run's deletions for confirmation when they, and what went before them within an hour, are more than
+    /// this share of all objects, in percent (default 50), and at least 100.
     #[must_use]
     pub fn delete_share_percent(mut self, percent: u32) -> Self {
         self.delete_share_percent = percent;
@@ -238,7 +241,7 @@ impl MirrorOptions {
         )
     }
 
-    /// Deletions of a run without confirmation.
+    /// Deletions without confirmation.
     #[must_use]
     pub fn get_delete_max(&self) -> u64 {
         self.delete_max
@@ -262,7 +265,7 @@ impl MirrorOptions {
         self.purge_new
     }
 
-    /// True when so many deletions wait for confirmation.
+    /// True when so many objects fewer than there were wait for confirmation.
     pub(super) fn holds(&self, deletes: u64, objects: u64) -> bool {
         let share = u128::from(deletes) * 100 > u128::from(objects) * u128::from(self.delete_share_percent);
         deletes > self.delete_max || (deletes >= DELETES_FREE && share)
@@ -358,6 +361,8 @@ pub(super) struct Row {
     pub(super) options: MirrorOptions,
     /// Id of the root: another one under its name is not the same.
     pub(super) root: u32,
+    /// How many objects there were when deletions began to wait: new ones are no reason to let them go.
+    pub(super) held_of: Option<u64>,
     /// What the storage calls itself.
     pub(super) place: String,
     /// Where it is, unless the program brings its own storage along.
@@ -399,6 +404,7 @@ impl Row {
             row.put_num(number);
         }
         row.put_num(u64::from(self.root));
+        row.put_num(self.held_of.map_or(0, |objects| objects.saturating_add(1)));
         row.put_bytes(self.place.as_bytes());
         row.push(u8::from(self.target.is_some()));
         if let Some(target) = &self.target {
@@ -438,9 +444,12 @@ impl Row {
         options.settle_ms = take.num()?;
         options.purge_new = take.num()? == 1;
         let root = small(take.num()?)?;
+        let held_of = take.num()?.checked_sub(1);
         let place = take.string()?;
         let target = if take.u8()? == 1 { Some(Target::decode(&mut take)?) } else { None };
-        if take.is_done() { Ok(Self { name, options, root, place, target }) } else { Err(Malformed) }
+        // One place may be written in several ways.
+        let place = target.as_ref().map_or(place, Target::describe);
+        if take.is_done() { Ok(Self { name, options, root, held_of, place, target }) } else { Err(Malformed) }
     }
 }
 
@@ -503,10 +512,13 @@ mod tests {
             name: "n".into(),
             options,
             root: 7,
-            place: "s3://b".into(),
+            held_of: Some(0),
+            place: Target::s3("bucket").describe(),
             target: Some(Target::s3("bucket")),
         };
         assert_eq!(Row::decode(&row.encode()).as_ref(), Ok(&row));
+        let own = Row { place: "the program's own".into(), held_of: None, target: None, ..row.clone() };
+        assert_eq!(Row::decode(&own.encode()).as_ref(), Ok(&own));
         let bytes = row.encode();
         for end in 0..bytes.len() {
             assert!(Row::decode(&bytes[..end]).is_err());

@@ -69,6 +69,11 @@ impl Object {
         self.listed || self.owed
     }
 
+    /// Somebody may have kept what is there, known or not.
+    pub(super) fn may_be_seen(&self) -> bool {
+        self.was_seen() || !self.sure
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(96);
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -110,6 +115,59 @@ impl Object {
 /// All objects by key.
 pub(super) type Objects = imbl::OrdMap<Arc<str>, Arc<Object>>;
 
+/// Numbers over all objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) sure: u64,
+    /// Their bytes.
+    pub(super) sure_bytes: u64,
+    pub(super) listed: u64,
+}
+
+impl Totals {
+    fn add(&mut self, object: &Object) {
+        self.sure += u64::from(object.sure);
+        self.sure_bytes += if object.sure { object.size } else { 0 };
+        self.listed += u64::from(object.listed);
+    }
+
+    fn take(&mut self, object: &Object) {
+        self.sure -= u64::from(object.sure);
+        self.sure_bytes -= if object.sure { object.size } else { 0 };
+        self.listed -= u64::from(object.listed);
+    }
+}
+
+/// All objects at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    objects: Objects,
+    pub(super) totals: Totals,
+}
+
+impl Known {
+    fn put(&mut self, key: Arc<str>, object: Object) {
+        self.totals.add(&object);
+        if let Some(before) = self.objects.insert(key, Arc::new(object)) {
+            self.totals.take(&before);
+        }
+    }
+
+    fn remove(&mut self, key: &Arc<str>) {
+        if let Some(before) = self.objects.remove(key) {
+            self.totals.take(&before);
+        }
+    }
+}
+
+impl std::ops::Deref for Known {
+    type Target = Objects;
+
+    fn deref(&self) -> &Objects {
+        &self.objects
+    }
+}
+
 /// An address that a CDN is still to forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Purge {
@@ -131,7 +189,7 @@ pub(super) struct Upload {
 pub(super) struct Outbox {
     engine: Arc<Engine>,
     id: u32,
-    objects: ArcSwap<Objects>,
+    objects: ArcSwap<Known>,
     next_purge: AtomicU64,
 }
 
@@ -159,10 +217,12 @@ impl Writes {
 impl Outbox {
     /// Reads the rows of a mirror.
     pub(super) fn load(engine: &Arc<Engine>, id: u32) -> Result<(Self, Vec<Purge>, Vec<Upload>)> {
-        let (mut objects, mut purges, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut objects, mut totals) = (Vec::new(), Totals::default());
+        let (mut purges, mut uploads) = (Vec::new(), Vec::new());
         engine.store.read(|rows| {
             rows.work_each(WorkTable::Objects, id, |key, row| {
                 let object = Object::decode(row).map_err(|_| damaged("an object"))?;
+                totals.add(&object);
                 objects.push((Arc::from(text(key)?), Arc::new(object)));
                 Ok(())
             })?;
@@ -186,19 +246,21 @@ impl Outbox {
                 Ok(())
             })
         })?;
-        let next_purge = purges.last().map_or(0, |purge: &Purge| purge.number + 1);
-        let objects: Objects = objects.into_iter().collect();
+        // Above all numbers of before: another handle may still be busy with those.
+        let now = u64::try_from(engine.options.clock.now_ns()).unwrap_or(0);
+        let next_purge = purges.last().map_or(0, |purge: &Purge| purge.number + 1).max(now);
+        let known = Known { objects: objects.into_iter().collect(), totals };
         let outbox = Self {
             engine: Arc::clone(engine),
             id,
-            objects: ArcSwap::from_pointee(objects),
+            objects: ArcSwap::from_pointee(known),
             next_purge: AtomicU64::new(next_purge),
         };
         Ok((outbox, purges, uploads))
     }
 
     /// What is known now. Lock-free.
-    pub(super) fn objects(&self) -> Arc<Objects> {
+    pub(super) fn objects(&self) -> Arc<Known> {
         self.objects.load_full()
     }
 
@@ -260,15 +322,11 @@ impl Outbox {
         if objects.is_empty() {
             return Ok(());
         }
-        let mut next = Objects::clone(&self.objects());
+        let mut next = Known::clone(&self.objects());
         for (key, object) in objects {
             match object {
-                Some(object) => {
-                    next.insert(key, Arc::new(object));
-                }
-                None => {
-                    next.remove(&key);
-                }
+                Some(object) => next.put(key, object),
+                None => next.remove(&key),
             }
         }
         self.objects.store(Arc::new(next));
@@ -288,6 +346,23 @@ pub(super) fn damaged(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn totals_follow_each_write() {
+        let object = |sure, listed, size| Object { sure, listed, size, ..Object::unknown() };
+        let mut known = Known::default();
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        known.put(Arc::clone(&a), object(true, true, 5));
+        known.put(Arc::clone(&b), object(true, true, 7));
+        assert_eq!(known.totals, Totals { sure: 2, sure_bytes: 12, listed: 2 });
+        known.put(Arc::clone(&a), object(false, true, 9));
+        assert_eq!(known.totals, Totals { sure: 1, sure_bytes: 7, listed: 2 });
+        known.remove(&b);
+        known.remove(&b);
+        assert_eq!(known.totals, Totals { sure: 0, sure_bytes: 0, listed: 1 });
+        known.remove(&a);
+        assert_eq!(known.totals, Totals::default());
+    }
 
     #[test]
     fn a_row_is_read_back() {

@@ -103,12 +103,13 @@ impl Pace {
     pub(super) fn throttled(&self, retry_after: Option<Duration>) {
         let mut state = self.lock();
         let now = Instant::now();
-        if state.resume.is_some_and(|resume| resume > now) && retry_after.is_none() {
+        // No time at all is no leave to ask at once.
+        let asked = retry_after.unwrap_or_default().min(ASKED_MAX);
+        if state.resume.is_some_and(|resume| resume > now) && asked.is_zero() {
             // Others who were under way are told the same.
             return;
         }
         // Never sooner than it asked for, nor all at the same moment.
-        let asked = retry_after.unwrap_or_default().min(ASKED_MAX);
         let pause = if asked.is_zero() { state.pause } else { asked };
         state.pause = (state.pause * 2).min(PAUSE_MAX);
         let resume = now + pause.mul_f64(1.0 + share() / 2.0);

@@ -34,10 +34,17 @@ pub(super) struct Wish {
     pub(super) seq: u64,
     pub(super) version: Version,
     /// An object that has the same content under another key, and that nobody wants any more.
-    pub(super) copy_of: Option<Arc<str>>,
+    pub(super) source: Option<Arc<str>>,
+    /// It is copied from there, and not sent.
+    pub(super) is_copy: bool,
 }
 
 impl Wish {
+    /// The object that is copied to it.
+    pub(super) fn copy_of(&self) -> Option<&Arc<str>> {
+        self.source.as_ref().filter(|_| self.is_copy)
+    }
+
     /// What is known once it is acknowledged, or, not `sure`, before it is sent over what was there `before`.
     pub(super) fn object(
         &self,
@@ -67,16 +74,54 @@ impl Wish {
 pub(super) struct Plan {
     pub(super) wishes: Vec<Wish>,
     pub(super) deletes: Vec<Arc<str>>,
+    /// Objects that go once their files have been sent under other names.
+    pub(super) kept: Vec<Arc<str>>,
     /// Names that the storage cannot hold.
     pub(super) refused: Vec<MirrorError>,
     /// Files that have not been still for long enough, by their addresses, and the first time at which one has.
     pub(super) unsettled: Vec<Vec<u8>>,
     pub(super) settled_at_ns: i64,
+    /// Entries that are to be sent, and not now.
+    later: HashSet<u64>,
 }
 
 impl Plan {
     pub(super) fn upload_bytes(&self) -> u64 {
-        self.wishes.iter().filter(|wish| wish.copy_of.is_none()).map(|wish| wish.fingerprint.size).sum()
+        self.wishes.iter().filter(|wish| !wish.is_copy).map(|wish| wish.fingerprint.size).sum()
+    }
+
+    /// Deletions of what is not there under another name.
+    pub(super) fn losses(&self) -> u64 {
+        let moved: HashSet<&Arc<str>> = self.wishes.iter().filter_map(|wish| wish.source.as_ref()).collect();
+        self.deletes.iter().filter(|key| !moved.contains(key)).count() as u64
+    }
+
+    /// Leaves the wishes out that `is_refused` says the storage will not take. Their files keep the objects that they
+    /// had under other names.
+    pub(super) fn leave_out(&mut self, objects: &Objects, mut is_refused: impl FnMut(&Wish) -> bool) {
+        let before = self.wishes.len();
+        let later = &mut self.later;
+        self.wishes.retain(|wish| {
+            let refused = is_refused(wish);
+            if refused {
+                later.insert(wish.entry);
+            }
+            !refused
+        });
+        if self.wishes.len() < before {
+            self.keep(objects);
+        }
+    }
+
+    /// Takes the objects out of the deletions whose files are sent later.
+    fn keep(&mut self, objects: &Objects) {
+        if self.later.is_empty() {
+            return;
+        }
+        let later = &self.later;
+        let is_kept =
+            |key: &mut Arc<str>| objects.get(key).is_some_and(|object| later.contains(&object.entry));
+        self.kept.extend(self.deletes.extract_if(.., is_kept));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -134,6 +179,12 @@ impl Scope {
         self.keys.key(rest).ok()
     }
 
+    /// True when there is a file that has this key.
+    pub(super) fn is_wanted(&self, key: &str, snapshot: &Snapshot) -> bool {
+        let Some(address) = self.address_of(key) else { return false };
+        self.is_below(&address) && snapshot.get(&address).is_some_and(|entry| entry.kind() == Kind::File)
+    }
+
     /// The address of a key, whether there is a file or not.
     pub(super) fn address_of(&self, key: &str) -> Option<Vec<u8>> {
         let rest = self.keys.path(key)?;
@@ -151,8 +202,8 @@ pub(super) struct Basis<'a> {
     pub(super) now_ns: i64,
     /// Answers the entries whose content may have changed since a seq; `None` when that cannot be told.
     pub(super) edited: &'a dyn Fn(u64) -> Option<HashSet<u64>>,
-    /// Every sure object was of this very state of its entry at that seq.
-    pub(super) known_seq: Option<u64>,
+    /// At this seq a sure object of this address was of the very state of its file.
+    pub(super) in_step: &'a dyn Fn(&[u8]) -> Option<u64>,
 }
 
 impl Basis<'_> {
@@ -174,9 +225,12 @@ impl Basis<'_> {
         let mut plan = Plan::default();
         let mut keys = HashSet::new();
         for address in addresses {
-            if let Some(entry) = self.snapshot.get(address).filter(|entry| entry.kind() == Kind::File) {
+            let entry = self.snapshot.get(address).filter(|entry| entry.kind() == Kind::File);
+            if let Some(entry) = entry
+                && self.scope.is_below(address)
+            {
                 self.file(address, &entry, &mut plan);
-            } else if let Some(Ok(key)) = self.scope.key(address, self.storage)
+            } else if let Some(key) = self.scope.plain_key(address)
                 && let Some((key, _)) = self.objects.get_key_value(key.as_str())
                 && keys.insert(Arc::clone(key))
             {
@@ -212,6 +266,7 @@ impl Basis<'_> {
             let first = plan.unsettled.is_empty() || still_at_ns < plan.settled_at_ns;
             plan.settled_at_ns = if first { still_at_ns } else { plan.settled_at_ns };
             plan.unsettled.push(address.to_vec());
+            plan.later.insert(entry.id());
             return;
         }
         let meta = entry.meta();
@@ -229,27 +284,22 @@ impl Basis<'_> {
             entry: entry.id(),
             seq: entry.seq(),
             version,
-            copy_of: None,
+            source: None,
+            is_copy: false,
         });
     }
 
     /// Deletes an object that no file wants.
     fn object(&self, key: &Arc<str>, plan: &mut Plan) {
-        if !self.is_wanted(key) {
+        if !self.scope.is_wanted(key, self.snapshot) {
             plan.deletes.push(Arc::clone(key));
         }
     }
 
-    /// True when there is a file that has this key.
-    pub(super) fn is_wanted(&self, key: &str) -> bool {
-        let Some(address) = self.scope.address_of(key) else { return false };
-        self.scope.below(&address).is_some()
-            && self.snapshot.get(&address).is_some_and(|entry| entry.kind() == Kind::File)
-    }
-
-    /// Finds the objects that can be copied: of the same entry with the same content, and about to be deleted.
+    /// Finds the objects that moved: of the same entry with the same content, and about to be deleted.
     fn pair(&self, mut plan: Plan) -> Plan {
-        if !self.storage.capabilities().copy || plan.wishes.is_empty() {
+        plan.keep(self.objects);
+        if plan.wishes.is_empty() || plan.deletes.is_empty() {
             return plan;
         }
         let mut gone: HashMap<u64, (&Arc<str>, &Object)> = HashMap::new();
@@ -258,34 +308,46 @@ impl Basis<'_> {
                 gone.insert(object.entry, (key, object));
             }
         }
-        if gone.is_empty() {
-            return plan;
+        let can_copy = self.storage.capabilities().copy;
+        let mut same: Vec<Same> = Vec::new();
+        for (at, wish) in plan.wishes.iter().enumerate() {
+            let Some((key, object)) = gone.get(&wish.entry) else { continue };
+            if object.version.same(&wish.version) {
+                let address = self.scope.address_of(key);
+                same.push(Same {
+                    at,
+                    key: Arc::clone(key),
+                    is_hashed: object.version.hash.is_some() && wish.version.hash.is_some(),
+                    // A copy keeps the type that its source was given.
+                    is_typed: self.scope.options.type_of(key) == self.scope.options.type_of(&wish.key),
+                    since: address.and_then(|address| (self.in_step)(&address)).unwrap_or(object.seq),
+                });
+            }
         }
-        let same: Vec<(usize, Arc<str>, bool, u64)> = plan
-            .wishes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, wish)| {
-                let (key, object) = gone.get(&wish.entry)?;
-                let hashed = object.version.hash.is_some() && wish.version.hash.is_some();
-                // A copy keeps the type that its source was given.
-                let typed = self.scope.options.type_of(key) == self.scope.options.type_of(&wish.key);
-                (typed && object.version.same(&wish.version))
-                    .then(|| (at, Arc::clone(key), hashed, object.seq))
-            })
-            .collect();
         // Without hashes an edit under the old size and time, before the move, is in the journal alone.
-        let since = same.iter().filter(|(_, _, hashed, _)| !hashed).map(|(_, _, _, seq)| *seq).min();
-        let edited = since.and_then(|oldest| (self.edited)(self.known_seq.unwrap_or(oldest)));
-        for (at, key, hashed, _) in same {
-            if let Some(wish) = plan.wishes.get_mut(at)
-                && (hashed || edited.as_ref().is_some_and(|edited| !edited.contains(&wish.entry)))
+        let since = same.iter().filter(|same| !same.is_hashed).map(|same| same.since).min();
+        let edited = since.and_then(|since| (self.edited)(since));
+        for same in same {
+            if let Some(wish) = plan.wishes.get_mut(same.at)
+                && (same.is_hashed || edited.as_ref().is_some_and(|edited| !edited.contains(&wish.entry)))
             {
-                wish.copy_of = Some(key);
+                wish.is_copy = can_copy && same.is_typed;
+                wish.source = Some(same.key);
             }
         }
         plan
     }
+}
+
+/// A file that moved, and what may still have its content.
+struct Same {
+    /// Its place among the wishes.
+    at: usize,
+    key: Arc<str>,
+    is_hashed: bool,
+    is_typed: bool,
+    /// At this seq the object was of the very state of the file.
+    since: u64,
 }
 
 /// True when the object is of this very state of the file. Where both have a hash, that decides; where not, any
@@ -300,5 +362,14 @@ fn is_current(object: &Object, entry: &EntryRef<'_>, version: &Version) -> bool 
     }
 }
 
-/// What is to be looked at again, and since when, in nanoseconds since 1970 UTC.
-pub(super) type Left = BTreeMap<Vec<u8>, i64>;
+/// What is to be looked at again, by its address.
+pub(super) type Left = BTreeMap<Vec<u8>, LeftSince>;
+
+/// Since when something is to be looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeftSince {
+    /// Nanoseconds since 1970 UTC.
+    pub(super) ns: i64,
+    /// The last seq at which it was in step; `None` when it never was.
+    pub(super) seq: Option<u64>,
+}

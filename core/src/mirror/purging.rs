@@ -25,14 +25,17 @@ impl Shared {
         let Some(cdn) = &self.cdn else { return Ok((0, None)) };
         let mut purged = 0;
         while !ended() && !self.stop.is_cancelled() {
-            let batch: Vec<Purge> = self.purges().iter().take(cdn.batch_max().max(1)).cloned().collect();
+            // A CDN is the program's own code, as far as it likes.
+            let Ok(batch_max) = catch_unwind(AssertUnwindSafe(|| cdn.batch_max().max(1))) else {
+                return Ok((purged, Some(self.panicked())));
+            };
+            let batch: Vec<Purge> = self.purges().iter().take(batch_max).cloned().collect();
             if batch.is_empty() {
                 break;
             }
             let urls: Vec<String> = batch.iter().map(|purge| purge.url.clone()).collect();
             testing::pass("mirror-purge-begun");
             let mut permit = None;
-            // A CDN is the program's own code, as far as it likes.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 purge_all(&**cdn, &urls, &mut || {
                     let is_over = || ended() || self.stop.is_cancelled();
@@ -50,9 +53,7 @@ impl Shared {
             }));
             drop(permit);
             let Ok(outcome) = outcome else {
-                tracing::warn!("the CDN has failed by a panic");
-                self.count_purges(0, 1);
-                return Ok((purged, Some(WAIT_MAX)));
+                return Ok((purged, Some(self.panicked())));
             };
             testing::pass("mirror-purged");
             for (at, reason) in &outcome.refused {
@@ -83,6 +84,13 @@ impl Shared {
             }
         }
         Ok((purged, None))
+    }
+
+    /// Tells of a panic. Answers how long to wait.
+    fn panicked(&self) -> Duration {
+        tracing::warn!("the CDN has failed by a panic");
+        self.count_purges(0, 1);
+        WAIT_MAX
     }
 
     /// Purges until the mirror ends, for one that follows.

@@ -56,6 +56,10 @@ pub struct MirrorReport {
     pub retries: u64,
     /// Failures of the storage, not of a file.
     pub(super) unanswered: u64,
+    /// Files whose place is still taken.
+    pub(super) occupied: u64,
+    /// Parts of files are still there that are no object.
+    pub(super) parts_left: bool,
     /// The first 100 failures.
     pub errors: Vec<MirrorError>,
     /// Milliseconds that it took.
@@ -70,7 +74,9 @@ impl MirrorReport {
     }
 
     pub(super) fn push_failure(&mut self, error: MirrorError, fault: &StorageFault) {
-        self.unanswered += u64::from(!matches!(fault, StorageFault::Source | StorageFault::Rejected));
+        let is_of_file =
+            matches!(fault, StorageFault::Source | StorageFault::Rejected | StorageFault::Occupied);
+        self.unanswered += u64::from(!is_of_file);
         self.push_error(error);
     }
 
@@ -296,26 +302,19 @@ pub(super) struct Teller<'a> {
     pub(super) done: u64,
     pub(super) total: u64,
     pub(super) bytes_total: u64,
-    pub(super) bytes: &'a std::sync::atomic::AtomicU64,
 }
 
 impl<'a> Teller<'a> {
-    pub(super) fn new(
-        context: &'a MirrorContext,
-        total: u64,
-        bytes_total: u64,
-        bytes: &'a std::sync::atomic::AtomicU64,
-    ) -> Self {
-        Self { context, begun: Instant::now(), told: None, done: 0, total, bytes_total, bytes }
+    pub(super) fn new(context: &'a MirrorContext, total: u64, bytes_total: u64) -> Self {
+        Self { context, begun: Instant::now(), told: None, done: 0, total, bytes_total }
     }
 
-    pub(super) fn tell(&mut self, last: bool) {
+    pub(super) fn tell(&mut self, bytes: u64, last: bool) {
         let now = Instant::now();
         if !last && self.told.is_some_and(|told| now - told < Duration::from_millis(100)) {
             return;
         }
         self.told = Some(now);
-        let bytes = self.bytes.load(std::sync::atomic::Ordering::Relaxed);
         let seconds = (now - self.begun).as_secs_f64();
         let bytes_per_s = if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 };
         // Where there are bytes they take the time, and else the requests.

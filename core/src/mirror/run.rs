@@ -1,14 +1,10 @@
-//! One run: the plan is carried out by several threads, and what they report is written down by the one that
-//! called. Uploads and copies first, then deletions.
-//!
-//! Every step is in the outbox before it is begun and again when it is over, so that a process that is killed in
-//! between knows what it may have left behind. Nothing is sent again that was acknowledged.
+//! One run: whose turn it is, which root and snapshot count, what is to be done, and what is left of it.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::changes::Changes;
@@ -18,14 +14,17 @@ use crate::path::{self, escape};
 use crate::root::guard;
 use crate::root_record::{RootRecord, RootState};
 use crate::snapshot::Snapshot;
-use crate::testing;
 
+use super::apart;
+use super::attempts::may_work;
 use super::crew::Crew;
-use super::outbox::{Object, Writes};
+use super::outbox::{Objects, Writes};
 use super::pace::Pace;
+use super::pass::Pass;
 use super::plan::{Basis, Plan};
-use super::report::{MirrorContext, MirrorError, MirrorReport, Teller};
-use super::shared::{Shared, Turn};
+use super::report::{MirrorContext, MirrorError, MirrorReport};
+use super::seen::Seen;
+use super::shared::{Progress, Shared};
 use super::storage::{StorageError, StorageFault};
 
 /// Passes of one run: files that were not still yet come with the next.
@@ -33,18 +32,39 @@ const PASSES: u32 = 3;
 /// Changes that are read to tell a move from an edit; beyond them files are sent instead of copied.
 const CHANGES_MAX: usize = 1_000_000;
 
+/// What a run does, and on which grounds.
+pub(super) struct Prepared {
+    pub(super) snapshot: Snapshot,
+    pub(super) record: Arc<RootRecord>,
+    root: OwnedFd,
+    pub(super) plan: Plan,
+    /// What the storage has rejected before, and would again.
+    pub(super) rejected: Vec<MirrorError>,
+    /// Another root under the old name: its files are no proof against the objects of the first.
+    pub(super) is_other_root: bool,
+    /// There are more deletions than the options allow.
+    is_too_much: bool,
+}
+
+impl Prepared {
+    /// True when the deletions wait.
+    pub(super) fn is_held(&self, accept_deletes: bool) -> bool {
+        let is_meant = accept_deletes || !(self.is_other_root || self.is_too_much);
+        !is_meant || matches!(self.record.state, RootState::Held { .. })
+    }
+}
+
 impl Shared {
     /// Brings the remote copy in step with the current snapshot.
     pub(super) fn sync(&self, context: &MirrorContext) -> Result<MirrorReport> {
         self.usable()?;
-        let mut turn = self.take_turn();
-        // It may have ended while others had their turn.
-        self.usable()?;
+        let pace = Arc::new(Pace::new(&self.options(), [context.cancel.clone(), self.stop.clone()]));
+        let mut turn = self.take_turn(&pace)?;
         let begun = Instant::now();
         self.running(true);
         let mut report = MirrorReport::default();
         // A storage is the program's own code, as far as it likes.
-        let passes = AssertUnwindSafe(|| self.passes(&mut turn, context, &mut report));
+        let passes = AssertUnwindSafe(|| self.passes(&mut turn, context, &pace, &mut report));
         let result = catch_unwind(passes).unwrap_or_else(|_| {
             let text = format!("mirror `{}` has failed: its storage, or a bug", escape(self.name.as_bytes()));
             Err(Error::new(ErrorKind::Panic, text).with_hint("what was acknowledged stays so"))
@@ -55,20 +75,29 @@ impl Shared {
         result.map(|()| report)
     }
 
-    fn passes(&self, turn: &mut Turn, context: &MirrorContext, report: &mut MirrorReport) -> Result<()> {
-        let pace = Arc::new(Pace::new(&self.options(), [context.cancel.clone(), self.stop.clone()]));
+    fn passes(
+        &self,
+        progress: &mut Progress,
+        context: &MirrorContext,
+        pace: &Arc<Pace>,
+        report: &mut MirrorReport,
+    ) -> Result<()> {
         for pass in 1..=PASSES {
             // What is left is told by the last pass.
             (report.changed, report.unsettled, report.held) = (0, 0, 0);
-            (report.failed, report.refused, report.unanswered) = (0, 0, 0);
+            (report.failed, report.refused, report.unanswered, report.occupied) = (0, 0, 0, 0);
             report.errors.clear();
-            let settled_at_ns = self.pass(turn, context, &pace, report)?;
-            if report.unsettled == 0 || pass == PASSES {
+            let deleted = report.deleted;
+            let settled_at_ns = self.pass(progress, context, pace, report)?;
+            let has_room = report.occupied > 0 && report.deleted > deleted;
+            if pass == PASSES || (report.unsettled == 0 && !has_room) {
                 break;
             }
-            let wait_ns = settled_at_ns.saturating_sub(self.engine.options.clock.now_ns());
-            let wait = Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0));
-            pace.wait(wait).map_err(|error| fatal(&error))?;
+            if report.unsettled > 0 {
+                let wait_ns = settled_at_ns.saturating_sub(self.engine.options.clock.now_ns());
+                let wait = Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0));
+                pace.wait(wait).map_err(|error| fatal(&error))?;
+            }
         }
         Ok(())
     }
@@ -76,48 +105,94 @@ impl Shared {
     /// Answers when the first file that is not still yet will be.
     fn pass(
         &self,
-        turn: &mut Turn,
+        progress: &mut Progress,
         context: &MirrorContext,
         pace: &Arc<Pace>,
         report: &mut MirrorReport,
     ) -> Result<i64> {
-        let snapshot = self.engine.snapshot();
-        report.seq = snapshot.seq();
-        let (record, root) = self.open_root(&snapshot)?;
-        self.abort_left_over(turn, pace)?;
         if self.forget.swap(false, Ordering::AcqRel) {
-            turn.forget();
+            progress.seen.forget();
         }
-        let mut plan = self.plan(turn, &snapshot, &record);
+        let prepared = self.prepare(&progress.seen)?;
+        report.seq = prepared.snapshot.seq();
+        self.abort_left_over(progress, pace)?;
+        let plan = &prepared.plan;
         report.unsettled = plan.unsettled.len() as u64;
-        let mut left: HashSet<Vec<u8>> = plan.unsettled.iter().cloned().collect();
-        for refused in &plan.refused {
-            report.push_error(refused.clone());
+        let refused = || plan.refused.iter().chain(&prepared.rejected);
+        refused().for_each(|error| report.push_error(error.clone()));
+        progress.seen.refused = refused().map(|error| error.path.clone()).collect();
+        let now_ns = self.engine.options.clock.now_ns();
+        progress.seen.peak.note(now_ns, self.outbox.objects().len() as u64);
+        if prepared.is_other_root && plan.deletes.is_empty() && plan.kept.is_empty() {
+            self.adopt_root(&prepared.record)?;
         }
-        turn.refused = plan.refused.iter().map(|refused| refused.path.clone()).collect();
-        // What the storage has rejected it rejects again, until it is another file.
-        plan.wishes.retain(|wish| {
-            let Some((_, error)) = turn.rejected.get(&wish.key).filter(|(seq, _)| *seq == wish.seq) else {
-                return true;
-            };
-            report.push_error(error.clone());
-            turn.refused.insert(error.path.clone());
-            false
-        });
-        if plan.deletes.is_empty() && record.id != self.root_id() {
-            self.adopt_root(&record)?;
+        self.hold(prepared.is_too_much && !context.accept_deletes)?;
+        let scope = self.scope();
+        let kept = plan.kept.iter().filter_map(|key| scope.address_of(key));
+        let mut left: HashSet<Vec<u8>> = plan.unsettled.iter().cloned().chain(kept).collect();
+        let mut result = Ok(());
+        if !plan.is_empty() {
+            let crew = Crew::new(self, &prepared.root, pace);
+            let pass = Pass::new(&crew, &prepared, context, progress, report);
+            let (not_over, ended) = self.attended(pace, || pass.carry_out());
+            left.extend(not_over);
+            result = ended;
         }
-        let result = if plan.is_empty() {
-            Ok(())
-        } else {
-            self.carry_out(turn, &plan, &record, &root, context, pace, report, &mut left)
-        };
         if result.is_ok() {
             // What failed on the way has nobody to come back for it.
-            self.abort_left_over(turn, pace)?;
+            self.abort_left_over(progress, pace)?;
         }
-        turn.looked(snapshot, left, self.engine.options.clock.now_ns());
-        result.map(|()| plan.settled_at_ns)
+        report.parts_left = !progress.uploads.is_empty();
+        let settled_at_ns = plan.settled_at_ns;
+        progress.seen.looked(prepared.snapshot, left, self.engine.options.clock.now_ns());
+        result.map(|()| settled_at_ns)
+    }
+
+    /// What is to be done now, after what has been seen.
+    pub(super) fn prepare(&self, seen: &Seen) -> Result<Prepared> {
+        let snapshot = self.engine.snapshot();
+        let (record, root) = self.open_root(&snapshot)?;
+        // A root may have come or moved since the mirror was opened.
+        apart::check_roots(&self.engine, &*self.storage, self.options().get_prefix())?;
+        let objects = self.outbox.objects();
+        let basis = Basis {
+            scope: &self.scope(),
+            snapshot: &snapshot,
+            objects: &objects,
+            storage: &*self.storage,
+            compare: record.compare,
+            now_ns: self.engine.options.clock.now_ns(),
+            edited: &|since| self.edited(since),
+            in_step: &|address| seen.in_step(address),
+        };
+        let differing = if self.forget.load(Ordering::Acquire) { None } else { seen.differing(&snapshot) };
+        let mut plan = match differing {
+            None => basis.whole(),
+            Some(addresses) => basis.some(&addresses),
+        };
+        let mut rejected = Vec::new();
+        // What the storage has rejected it rejects again, until it is another file.
+        plan.leave_out(&objects, |wish| {
+            let known = seen.rejected.get(&wish.key).filter(|(seq, _)| *seq == wish.seq);
+            rejected.extend(known.map(|(_, error)| error.clone()));
+            known.is_some()
+        });
+        plan.wishes.sort_by_key(|wish| seen.denied.contains(&wish.key));
+        let is_other_root = record.id != self.root_id();
+        let is_too_much = self.is_too_much(seen, &plan, &objects);
+        Ok(Prepared { snapshot, record, root, plan, rejected, is_other_root, is_too_much })
+    }
+
+    /// True when so much would be gone that somebody has to say that it is meant: now, or with all that went within
+    /// the last hour.
+    fn is_too_much(&self, seen: &Seen, plan: &Plan, objects: &Objects) -> bool {
+        let options = self.options();
+        let objects_before = objects.len() as u64;
+        let new = plan.wishes.iter().filter(|wish| !objects.contains_key(&wish.key)).count() as u64;
+        let after = (objects_before + new).saturating_sub(plan.deletes.len() as u64);
+        let highest = seen.peak.highest(self.engine.options.clock.now_ns(), objects_before);
+        let before = self.held_of().map_or(objects_before, |held| objects_before.min(held));
+        options.holds(plan.losses(), before) || options.holds(highest.saturating_sub(after), highest)
     }
 
     /// The directory of the root, which must be the one that it was.
@@ -142,24 +217,6 @@ impl Shared {
         Ok((Arc::clone(&view.record), guarded.fd))
     }
 
-    pub(super) fn plan(&self, turn: &Turn, snapshot: &Snapshot, record: &RootRecord) -> Plan {
-        let objects = self.outbox.objects();
-        let basis = Basis {
-            scope: &self.scope(),
-            snapshot,
-            objects: &objects,
-            storage: &*self.storage,
-            compare: record.compare,
-            now_ns: self.engine.options.clock.now_ns(),
-            edited: &|since| self.edited(since),
-            known_seq: turn.known_seq(),
-        };
-        match turn.differing(snapshot) {
-            None => basis.whole(),
-            Some(addresses) => basis.some(&addresses),
-        }
-    }
-
     /// The entries of which the journal says since then that their content changed.
     fn edited(&self, since: u64) -> Option<HashSet<u64>> {
         let mut edited = HashSet::new();
@@ -175,150 +232,6 @@ impl Shared {
         Some(edited)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, of its only caller")]
-    fn carry_out(
-        &self,
-        turn: &mut Turn,
-        plan: &Plan,
-        record: &RootRecord,
-        root: &OwnedFd,
-        context: &MirrorContext,
-        pace: &Arc<Pace>,
-        report: &mut MirrorReport,
-        left: &mut HashSet<Vec<u8>>,
-    ) -> Result<()> {
-        let bytes = AtomicU64::new(0);
-        let total = (plan.wishes.len() + plan.deletes.len()) as u64;
-        let mut teller = Teller::new(context, total, plan.upload_bytes(), &bytes);
-        let crew = Crew {
-            shared: self,
-            root,
-            pace: Arc::clone(pace),
-            bytes: &bytes,
-            retries: AtomicU64::new(0),
-            fatal: AtomicBool::new(false),
-            succeeded: AtomicBool::new(false),
-            in_a_row: AtomicU32::new(0),
-        };
-        // Whatever is not over when this ends is looked at again.
-        let mut open: HashSet<&Arc<str>> = plan.wishes.iter().map(|wish| &wish.key).collect();
-        open.extend(&plan.deletes);
-        let mut failed_copies: HashSet<&str> = HashSet::new();
-        let mut result = crew.send(plan, turn, report, &mut teller, &mut open, &mut failed_copies);
-        if result.is_ok() {
-            result =
-                self.deletions(plan, record, context, &crew, report, &mut teller, &mut open, &failed_copies);
-        }
-        report.retries += crew.retries.load(Ordering::Relaxed);
-        teller.tell(true);
-        let scope = self.scope();
-        left.extend(open.into_iter().filter_map(|key| scope.address_of(key)));
-        result
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, of its only caller")]
-    fn deletions<'p>(
-        &self,
-        plan: &'p Plan,
-        record: &RootRecord,
-        context: &MirrorContext,
-        crew: &Crew<'_>,
-        report: &mut MirrorReport,
-        teller: &mut Teller<'_>,
-        open: &mut HashSet<&'p Arc<str>>,
-        failed_copies: &HashSet<&str>,
-    ) -> Result<()> {
-        let mut doomed: Vec<&Arc<str>> =
-            plan.deletes.iter().filter(|key| !failed_copies.contains(&***key)).collect();
-        if doomed.is_empty() {
-            return Ok(());
-        }
-        let objects = self.outbox.objects().len() as u64;
-        // Another root under the old name: its files are no proof against the objects of the first.
-        let is_other = record.id != self.root_id();
-        let is_held = matches!(record.state, RootState::Held { .. })
-            || (!context.accept_deletes && (is_other || self.options().holds(doomed.len() as u64, objects)));
-        if is_held {
-            report.held = doomed.len() as u64;
-            return Ok(());
-        }
-        let batch_max = self.storage.capabilities().delete_max.max(1);
-        while !doomed.is_empty() {
-            let rest = doomed.split_off(batch_max.min(doomed.len()));
-            // Nothing is deleted on the word of a snapshot that is no longer true.
-            let snapshot = self.engine.snapshot();
-            let (record, _) = self.open_root(&snapshot)?;
-            if matches!(record.state, RootState::Held { .. }) {
-                report.held = (doomed.len() + rest.len()) as u64;
-                return Ok(());
-            }
-            let known = self.outbox.objects();
-            let basis = Basis {
-                scope: &self.scope(),
-                snapshot: &snapshot,
-                objects: &known,
-                storage: &*self.storage,
-                compare: record.compare,
-                now_ns: 0,
-                edited: &|_| None,
-                known_seq: None,
-            };
-            doomed.retain(|key| !basis.is_wanted(key));
-            if doomed.is_empty() {
-                doomed = rest;
-                continue;
-            }
-            let mut writes = Writes::default();
-            for key in &doomed {
-                if let Some(object) = known.get(*key) {
-                    let owed = object.was_seen();
-                    writes.put(key, Object { sure: false, listed: false, owed, ..(**object).clone() });
-                }
-            }
-            crew.pace.check().map_err(|error| fatal(&error))?;
-            self.outbox.write(writes)?;
-            testing::pass("mirror-delete-begun");
-            let ended = crew.delete(&doomed);
-            testing::pass("mirror-deleted");
-            let mut writes = Writes::default();
-            let (mut purges, mut hopeless) = (Vec::new(), None);
-            // One that may not be deleted says nothing of the others.
-            let all_failed = ended.iter().all(Result::is_err);
-            for (key, end) in doomed.iter().zip(ended) {
-                teller.done += 1;
-                match end {
-                    Ok(()) => {
-                        writes.remove(key);
-                        open.remove(*key);
-                        report.deleted += 1;
-                        if known.get(*key).is_some_and(|object| object.was_seen()) {
-                            purges.extend(self.queue_purge(&mut writes, key));
-                        }
-                    }
-                    Err(error) => {
-                        let refused_all = batch_max > 1 && error.fault == StorageFault::Denied;
-                        if all_failed && (refused_all || crew.is_hopeless(&error.fault)) {
-                            hopeless = Some(fatal(&error));
-                        }
-                        report.push_failure(self.failure(key, &error), &error.fault);
-                    }
-                }
-            }
-            self.outbox.write(writes)?;
-            testing::pass("mirror-delete-noted");
-            self.add_purges(purges);
-            teller.tell(false);
-            if let Some(error) = hopeless {
-                return Err(error);
-            }
-            doomed = rest;
-        }
-        if is_other && report.failed == 0 {
-            self.adopt_root(record)?;
-        }
-        Ok(())
-    }
-
     pub(super) fn failure(&self, key: &str, error: &StorageError) -> MirrorError {
         let path = self.scope().address_of(key).unwrap_or_default();
         let permanent = error.fault == StorageFault::Rejected;
@@ -326,11 +239,18 @@ impl Shared {
     }
 
     /// Throws away the parts that a run before left behind.
-    fn abort_left_over(&self, turn: &mut Turn, pace: &Pace) -> Result<()> {
+    fn abort_left_over(&self, progress: &mut Progress, pace: &Pace) -> Result<()> {
+        if progress.uploads.is_empty() {
+            return Ok(());
+        }
+        self.attended(pace, || self.abort_all(progress, pace))
+    }
+
+    fn abort_all(&self, progress: &mut Progress, pace: &Pace) -> Result<()> {
         let mut writes = Writes::default();
         // A store that does not answer is not asked about each of them.
         let mut answers = true;
-        turn.uploads.retain(|upload| {
+        progress.uploads.retain(|upload| {
             if !answers || pace.check().is_err() {
                 return true;
             }
@@ -342,7 +262,7 @@ impl Shared {
                 Err(error) => {
                     let (key, why) = (escape(upload.key.as_bytes()), escape(error.message.as_bytes()));
                     tracing::warn!(key, why, "parts of an upload are still there");
-                    answers = false;
+                    answers = !may_work(&error.fault);
                     true
                 }
             }

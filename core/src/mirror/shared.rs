@@ -1,87 +1,62 @@
 //! One open mirror: what is stored of it, its storage and CDN, whose turn it is, and how it stands.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use crate::commit::{Engine, Task, WorkTask};
+use crate::entry::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::{escape, join};
-use crate::root_record::{RootRecord, RootState};
+use crate::root_record::RootRecord;
 use crate::scan::CancelToken;
 use crate::signal::Flag;
-use crate::snapshot::Snapshot;
 use crate::store::Owner;
 use crate::work::RateLimiter;
 
 use super::options::{MirrorOptions, Row};
 use super::outbox::{Outbox, Purge, Upload, Writes};
-use super::plan::{Left, Scope};
+use super::pace::Pace;
+use super::plan::Scope;
 use super::purge::Purge as Cdn;
 use super::report::{
-    ERRORS_KEPT, MirrorCounters, MirrorError, MirrorPlan, MirrorReport, MirrorStatus, MirrorStep, sentence,
+    ERRORS_KEPT, MirrorCounters, MirrorPlan, MirrorReport, MirrorStatus, MirrorStep, sentence,
 };
+use super::run::{Prepared, fatal};
+use super::seen::Seen;
 use super::storage::Storage;
+use super::turn::{Gate, Turn};
 
-/// Who holds it may send and delete. What the last run has seen.
+/// How often a run is looked after.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Who has it may send and delete.
 #[derive(Default)]
-pub(super) struct Turn {
-    /// Everything that differs from this is in `left`.
-    known: Option<Snapshot>,
-    left: Left,
-    /// Looked at with each run, so that each report tells of them.
-    pub(super) refused: HashSet<Vec<u8>>,
-    /// What the storage will not take, with the seq of the entry, and what it said.
-    pub(super) rejected: HashMap<Arc<str>, (u64, MirrorError)>,
+pub(super) struct Progress {
+    pub(super) seen: Seen,
     /// Parts that were sent and are no object.
     pub(super) uploads: Vec<Upload>,
 }
 
-impl Turn {
-    /// The addresses that may differ; `None`: all.
-    pub(super) fn differing(&self, snapshot: &Snapshot) -> Option<BTreeSet<Vec<u8>>> {
-        let known = self.known.as_ref()?;
-        let mut all: BTreeSet<Vec<u8>> = self.left.keys().chain(&self.refused).cloned().collect();
-        for change in snapshot.diff(known) {
-            all.extend(change.from);
-            all.insert(change.path);
-        }
-        Some(all)
-    }
-
-    /// At this seq every sure object was of the very state of its file.
-    pub(super) fn known_seq(&self) -> Option<u64> {
-        // What was left may have been edited before.
-        self.known.as_ref().filter(|_| self.left.is_empty()).map(Snapshot::seq)
-    }
-
-    /// A run is over: everything was looked at, and `left` was not finished, also when it was given up.
-    pub(super) fn looked(&mut self, snapshot: Snapshot, left: HashSet<Vec<u8>>, now_ns: i64) {
-        let before = std::mem::take(&mut self.left);
-        self.left = left
-            .into_iter()
-            .map(|path| {
-                let since = before.get(&path).copied().unwrap_or(now_ns);
-                (path, since)
-            })
-            .collect();
-        self.known = Some(snapshot);
-    }
-
-    /// Everything is looked at the next time.
-    pub(super) fn forget(&mut self) {
-        self.known = None;
-    }
+/// What is to be looked at with the next run.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// The seq that the last run has seen, the one that there was, and the number of runs.
+    asked: (u64, u64, u64),
+    paths: u64,
+    oldest_ns: Option<i64>,
 }
 
 /// What is told without waiting for a run.
 #[derive(Default)]
 struct Facts {
     counters: MirrorCounters,
-    known: Option<Snapshot>,
-    left: Left,
+    seen: Arc<Seen>,
+    waiting: Option<Waiting>,
     held: u64,
     last_seq: Option<u64>,
     last_run_ns: Option<i64>,
@@ -102,7 +77,7 @@ pub(crate) struct Shared {
     /// Ends every run and wait, for good.
     pub(super) stop: CancelToken,
     row: RwLock<(Arc<MirrorOptions>, Arc<Scope>)>,
-    turn: Mutex<Turn>,
+    turn: Gate<Progress>,
     facts: Mutex<Facts>,
     /// The thread whose run is under way.
     runner: Mutex<Option<ThreadId>>,
@@ -136,7 +111,7 @@ impl Shared {
             outbox,
             stop: CancelToken::new(),
             row: RwLock::new((Arc::new(row.options.clone()), scope)),
-            turn: Mutex::new(Turn { uploads, ..Turn::default() }),
+            turn: Gate::new(Progress { uploads, ..Progress::default() }),
             facts: Mutex::default(),
             runner: Mutex::default(),
             following: AtomicBool::new(false),
@@ -144,6 +119,16 @@ impl Shared {
             purge_added: Condvar::new(),
             follower: Mutex::default(),
         })
+    }
+
+    /// True when it has this storage and this CDN.
+    pub(super) fn is_over(&self, storage: &Arc<dyn Storage>, cdn: Option<&Arc<dyn Cdn>>) -> bool {
+        let is_same_cdn = match (&self.cdn, cdn) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same_cdn && Arc::ptr_eq(&self.storage, storage)
     }
 
     pub(super) fn options(&self) -> Arc<MirrorOptions> {
@@ -155,12 +140,33 @@ impl Shared {
     }
 
     /// Takes other options up with the next run; the place is the same.
-    pub(super) fn change(&self, row: &Row) -> Result<()> {
-        let scope = Arc::new(Scope::new(&row.options)?);
-        *self.row.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(row.options.clone()), scope);
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = row.clone();
-        self.forget.store(true, Ordering::Release);
+    pub(super) fn change(&self, options: &MirrorOptions) -> Result<()> {
+        let scope = Arc::new(Scope::new(options)?);
+        self.store(|row| row.options = options.clone())?;
+        *self.row.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(options.clone()), scope);
+        self.look_again();
         Ok(())
+    }
+
+    /// Changes what is stored of it.
+    fn store(&self, change: impl FnOnce(&mut Row)) -> Result<()> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut row = stored.clone();
+        change(&mut row);
+        if row != *stored {
+            let task = WorkTask::Put { owner: Owner::Mirror, id: Some(self.id), row: row.encode() };
+            self.engine.submit(Task::Work(task))?;
+            *stored = row;
+        }
+        Ok(())
+    }
+
+    /// Everything is looked at with the next run, which whoever follows begins now.
+    pub(super) fn look_again(&self) {
+        self.forget.store(true, Ordering::Release);
+        if let Some(follower) = &*self.follower.lock().unwrap_or_else(PoisonError::into_inner) {
+            follower.raise();
+        }
     }
 
     /// Fails once it is closed.
@@ -179,8 +185,13 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn take_turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the turn; fails when it is cancelled or closed meanwhile.
+    pub(super) fn take_turn(&self, pace: &Pace) -> Result<Turn<'_, Progress>> {
+        let check = || self.usable().and_then(|()| pace.check().map_err(|error| fatal(&error)));
+        let turn = self.turn.take(check)?;
+        // It may have ended while others had their turn.
+        check()?;
+        Ok(turn)
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -194,11 +205,8 @@ impl Shared {
 
     /// True in a callback of a run.
     pub(super) fn is_within_run(&self) -> bool {
-        self.is_runner(std::thread::current().id())
-    }
-
-    pub(super) fn is_runner(&self, thread: ThreadId) -> bool {
-        *self.runner.lock().unwrap_or_else(PoisonError::into_inner) == Some(thread)
+        let runner = *self.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        runner == Some(std::thread::current().id())
     }
 
     /// The root whose objects these are.
@@ -206,23 +214,28 @@ impl Shared {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).root
     }
 
+    /// How many objects there were when deletions began to wait.
+    pub(super) fn held_of(&self) -> Option<u64> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).held_of
+    }
+
+    /// Notes that deletions wait, or that they do not any more.
+    pub(super) fn hold(&self, yes: bool) -> Result<()> {
+        let objects = self.outbox.objects().len() as u64;
+        self.store(|row| row.held_of = yes.then(|| row.held_of.unwrap_or(objects)))
+    }
+
     /// Another root has taken the name, and its files are what is copied now.
     pub(super) fn adopt_root(&self, record: &RootRecord) -> Result<()> {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = Row { root: record.id, ..stored.clone() };
-        let task = WorkTask::Put { owner: Owner::Mirror, id: Some(self.id), row: row.encode() };
-        self.engine.submit(Task::Work(task))?;
-        *stored = row;
-        Ok(())
+        self.store(|row| row.root = record.id)
     }
 
     /// Notes how a run ended.
-    pub(super) fn note(&self, turn: &Turn, report: &MirrorReport, error: Option<&Error>) {
+    pub(super) fn note(&self, progress: &Progress, report: &MirrorReport, error: Option<&Error>) {
         let mut facts = self.facts();
         facts.counters.add(report);
         facts.counters.runs_failed += u64::from(error.is_some());
-        facts.known.clone_from(&turn.known);
-        facts.left.clone_from(&turn.left);
+        facts.seen = Arc::new(progress.seen.clone());
         facts.held = report.held;
         facts.last_run_ns = Some(self.engine.options.clock.now_ns());
         facts.last_error = error.map(sentence);
@@ -237,35 +250,42 @@ impl Shared {
         facts.counters.purge_failures += failures;
     }
 
+    /// What is to be looked at; `None` before the first run. Nobody else is held up by it.
+    fn waiting(&self) -> Option<Waiting> {
+        let now = self.engine.snapshot();
+        let (asked, seen, last_run_ns) = {
+            let facts = self.facts();
+            let asked = (facts.seen.known.as_ref()?.seq(), now.seq(), facts.counters.runs);
+            if let Some(waiting) = facts.waiting.filter(|waiting| waiting.asked == asked) {
+                return Some(waiting);
+            }
+            (asked, Arc::clone(&facts.seen), facts.last_run_ns)
+        };
+        let known = seen.known.as_ref()?;
+        let mut left: BTreeMap<Vec<u8>, i64> =
+            seen.left.iter().map(|(path, since)| (path.clone(), since.ns)).collect();
+        let (scope, now_ns) = (self.scope(), self.engine.options.clock.now_ns());
+        for change in now.diff(known) {
+            if change.entry_kind != Kind::File || !scope.is_below(&change.path) {
+                continue;
+            }
+            // When it was touched, as far as that is believable.
+            let touched_ns = now.get(&change.path).map_or(now_ns, |entry| entry.touched_ns(now_ns));
+            let came_ns = touched_ns.max(last_run_ns.unwrap_or(touched_ns)).min(now_ns);
+            left.entry(change.path).or_insert(came_ns);
+        }
+        let waiting = Waiting { asked, paths: left.len() as u64, oldest_ns: left.values().min().copied() };
+        self.facts().waiting = Some(waiting);
+        Some(waiting)
+    }
+
     pub(super) fn status(&self) -> MirrorStatus {
         let options = self.options();
         let objects = self.outbox.objects();
-        let (mut sure, mut bytes, mut unsure) = (0, 0, 0);
-        for (_, object) in &*objects {
-            if object.sure {
-                sure += 1;
-                bytes += object.size;
-            } else {
-                unsure += 1;
-            }
-        }
-        let now_ns = self.engine.options.clock.now_ns();
         let purges = self.purges();
         let (purges_waiting, oldest_purge_ns) = (purges.len() as u64, purges.front().map(|p| p.queued_ns));
         drop(purges);
-        let (known, mut waiting) = {
-            let facts = self.facts();
-            (facts.known.clone(), facts.left.clone())
-        };
-        if let Some(known) = &known {
-            // Nothing is waited for behind the lock.
-            let scope = self.scope();
-            for change in self.engine.snapshot().diff(known) {
-                if change.entry_kind == crate::entry::Kind::File && scope.is_below(&change.path) {
-                    waiting.entry(change.path).or_insert(now_ns);
-                }
-            }
-        }
+        let waiting = self.waiting();
         let facts = self.facts();
         MirrorStatus {
             name: self.name.clone(),
@@ -274,11 +294,11 @@ impl Shared {
             prefix: options.prefix.clone(),
             running: self.runner.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             following: self.following.load(Ordering::Acquire),
-            objects: sure,
-            object_bytes: bytes,
-            unsure,
-            pending: facts.known.as_ref().map(|_| waiting.len() as u64),
-            oldest_pending_ns: waiting.values().min().copied(),
+            objects: objects.totals.sure,
+            object_bytes: objects.totals.sure_bytes,
+            unsure: objects.len() as u64 - objects.totals.sure,
+            pending: waiting.map(|waiting| waiting.paths),
+            oldest_pending_ns: waiting.and_then(|waiting| waiting.oldest_ns),
             held: facts.held,
             purges_waiting,
             oldest_purge_ns,
@@ -310,15 +330,30 @@ impl Shared {
 
     /// Waits until the run under way, if there is one, has ended.
     pub(super) fn wait_ended(&self) {
-        if self.is_within_run() {
-            // It ends when its callback returns.
-            return;
+        // From within a run: it ends when its callback returns.
+        if !self.is_within_run() {
+            self.turn.wait_free();
         }
-        while let Err(TryLockError::WouldBlock) = self.turn.try_lock() {
-            // Again and again: a call may have begun after the last one.
-            self.storage.interrupt();
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    }
+
+    /// Calls the storage. Calls that are under way when it is cancelled are ended, again and again: another one may
+    /// have begun since.
+    pub(super) fn attended<T>(&self, pace: &Pace, work: impl FnOnce() -> T) -> T {
+        let (over, ended) = crossbeam_channel::bounded::<()>(0);
+        std::thread::scope(|scope| {
+            // Dropped also when the work panics.
+            let _over = over;
+            let watch = move || {
+                while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    if pace.check().is_err() {
+                        self.storage.interrupt();
+                    }
+                }
+            };
+            // Without a thread for it the calls end by their own limits.
+            let _ = std::thread::Builder::new().name("tw-attend".to_owned()).spawn_scoped(scope, watch);
+            work()
+        })
     }
 
     /// Ends it for good.
@@ -344,24 +379,21 @@ impl Shared {
     /// What the next run would do.
     pub(super) fn dry_run(&self) -> Result<MirrorPlan> {
         self.usable()?;
-        let snapshot = self.engine.snapshot();
-        let (record, _) = self.open_root(&snapshot)?;
-        let plan = {
-            let turn = self.take_turn();
-            self.plan(&turn, &snapshot, &record)
-        };
+        // As the last run has left it: nobody is waited for.
+        let seen = Arc::clone(&self.facts().seen);
+        let prepared = self.prepare(&seen)?;
+        let held = !prepared.plan.deletes.is_empty() && prepared.is_held(false);
+        let Prepared { snapshot, record, plan, rejected, .. } = prepared;
         let mut told = MirrorPlan { seq: snapshot.seq(), ..MirrorPlan::default() };
         told.upload_bytes = plan.upload_bytes();
         told.unsettled = plan.unsettled.len() as u64;
-        told.refused_total = plan.refused.len() as u64;
+        told.refused_total = (plan.refused.len() + rejected.len()) as u64;
         told.deletes = plan.deletes.len() as u64;
-        told.held = !plan.deletes.is_empty()
-            && (matches!(record.state, RootState::Held { .. })
-                || self.options().holds(told.deletes, self.outbox.objects().len() as u64));
+        told.held = held;
         let mut copies = Vec::new();
         for wish in &plan.wishes {
             let to = wish.key.to_string();
-            match &wish.copy_of {
+            match wish.copy_of() {
                 Some(from) => copies.push(MirrorStep::Copy { from: from.to_string(), to }),
                 None => told.steps.push(MirrorStep::Upload {
                     path: join(record.name.as_bytes(), &wish.path),
@@ -374,7 +406,7 @@ impl Shared {
         told.copies = copies.len() as u64;
         told.steps.extend(copies);
         told.steps.extend(plan.deletes.iter().map(|key| MirrorStep::Delete { key: key.to_string() }));
-        told.refused = plan.refused.into_iter().take(ERRORS_KEPT).collect();
+        told.refused = plan.refused.into_iter().chain(rejected).take(ERRORS_KEPT).collect();
         Ok(told)
     }
 }

@@ -4,6 +4,7 @@
 //! came of it. Everything is called from several threads at once, and may block.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a storage can do beyond putting and deleting.
@@ -56,6 +57,9 @@ pub enum StorageFault {
     NotFound,
     /// This object will never be taken: its key or size is not allowed.
     Rejected,
+    /// Something else lies where the object belongs, and has to go first: a file in place of a directory, or a name
+    /// that the storage takes for the same. Not repeated, but tried again when the deletions of the run are done.
+    Occupied,
     /// The storage cannot do this at all.
     Unsupported,
     /// The file could not be read; nothing of it was kept.
@@ -100,7 +104,8 @@ pub trait Source: Send + Sync {
     fn size(&self) -> u64;
 
     /// Reads `len` bytes from `offset` on. It waits for memory and for bandwidth where these are limited; the
-    /// bytes count against the memory until they are dropped.
+    /// bytes count against the memory of all uploads until they are dropped. A storage that holds some while it asks
+    /// for more must be able to drop them without those: else uploads that each hold a part wait for one another.
     ///
     /// # Errors
     ///
@@ -195,6 +200,12 @@ pub trait Storage: Send + Sync {
     /// Where it is, for people and for telling one target from another: without any secret.
     fn describe(&self) -> String;
 
+    /// The directory of this machine in which the objects are files, if that is so: no root may lie in it, nor it in a
+    /// root.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
     /// What the address of each object begins with, for those who read; `None` where nobody can.
     fn public_url(&self) -> Option<&str> {
         None
@@ -243,8 +254,8 @@ pub trait Storage: Send + Sync {
         Err(StorageError::new(StorageFault::Unsupported, "this storage cannot be listed"))
     }
 
-    /// Ends the calls that are under way in other threads, as soon as it can: the mirror is closed. Later calls are
-    /// not touched.
+    /// Ends the calls that are under way in other threads, as soon as it can: the run was cancelled, or the mirror
+    /// closed. Called again and again until they have ended; calls that begin later are not touched.
     fn interrupt(&self) {}
 
     /// Throws the parts away that were sent under this id. An id that is not known is none any more.

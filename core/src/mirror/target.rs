@@ -1,6 +1,6 @@
 //! Where the objects of a mirror go: no secret is part of it, so it is kept in the state file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -82,7 +82,7 @@ impl Target {
     /// it is acknowledged.
     #[must_use]
     pub fn directory(path: impl Into<PathBuf>) -> Self {
-        Self::of(Place::Directory(path.into()))
+        Self::of(Place::Directory(plain(&path.into())))
     }
 
     /// The files as they lie, which a server shows below this address: nothing is sent and nothing deleted, and
@@ -147,7 +147,7 @@ impl Target {
     /// emulator wants it.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(trimmed(url.into()));
+        self.endpoint = Some(plain_url(&trimmed(url.into())));
         self
     }
 
@@ -382,13 +382,13 @@ impl Target {
             1 => Place::S3 { bucket: take.string()? },
             2 => Place::Gcs { bucket: take.string()? },
             3 => Place::Azure { account: take.string()?, container: take.string()? },
-            4 => Place::Directory(PathBuf::from(OsString::from_vec(take.bytes()?.to_vec()))),
+            4 => Place::Directory(plain(Path::new(OsStr::from_bytes(take.bytes()?)))),
             5 => Place::Local { base_url: take.string()? },
             _ => return Err(Malformed),
         };
         Ok(Self {
             place,
-            endpoint: optional(take)?,
+            endpoint: optional(take)?.map(|url| plain_url(&trimmed(url))),
             region: optional(take)?,
             public_url: optional(take)?,
             virtual_hosted: flag(take)?,
@@ -435,6 +435,39 @@ fn flag(take: &mut Take<'_>) -> Result<bool, Malformed> {
 fn trimmed(mut url: String) -> String {
     url.truncate(url.trim_end_matches('/').len());
     url
+}
+
+/// One way to write a path: without a slash at its end, double ones and steps to where it is already. A step up stays,
+/// for what it leads to may be a link.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// One way to write an address: the host in lower case, and no port that goes without saying. What is no address stays
+/// none.
+fn plain_url(url: &str) -> String {
+    let (scheme, default_port, rest) = match url.split_once("://") {
+        Some(("https", rest)) => ("https", 443, rest),
+        Some(("http", rest)) => ("http", 80, rest),
+        _ => return url.to_owned(),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_odd = |b: u8| !b.is_ascii_graphic() || matches!(b, b'@' | b'?' | b'#');
+    if authority.bytes().any(is_odd) {
+        return url.to_owned();
+    }
+    let (host, port) = split_port(authority);
+    let is_default = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port == default_port)
+    };
+    // A colon that is left would have been the port.
+    let is_host = !host.is_empty() && (host.starts_with('[') || !host.contains(':'));
+    let port = match port {
+        Some(port) if is_host && is_default(port) => String::new(),
+        Some(port) => format!(":{port}"),
+        None => String::new(),
+    };
+    format!("{scheme}://{}{port}{path}", host.to_ascii_lowercase())
 }
 
 /// The first component and the rest after it.
@@ -699,6 +732,69 @@ mod tests {
         assert!(!unchecked.to_string().contains("hush") && !unchecked.describe().contains("hush"));
         let unchecked = Target::s3("hush@b").endpoint("https://id:hush@h");
         assert!(!unchecked.describe().contains("hush"));
+    }
+
+    #[test]
+    fn one_place_is_written_in_one_way() {
+        for (path, plain) in [
+            ("/srv/a", "/srv/a"),
+            ("/srv/a/", "/srv/a"),
+            ("/srv//a///", "/srv/a"),
+            ("/./srv/./a/.", "/srv/a"),
+            ("/srv/b/../a", "/srv/b/../a"),
+            ("/", "/"),
+            ("//", "/"),
+            ("a/", "a"),
+            ("", ""),
+        ] {
+            let target = Target::directory(path);
+            assert_eq!(target.dir(), Some(Path::new(plain)), "{path}");
+            // Not only as paths, which are compared by their components.
+            assert_eq!(target.describe(), format!("file://{plain}"), "{path}");
+        }
+        assert_eq!(Target::parse("file:///srv//a%20b/").unwrap().0.describe(), "file:///srv/a%20b");
+        for (endpoint, plain) in [
+            ("https://S3.Example.org/", "https://s3.example.org"),
+            ("https://h:443", "https://h"),
+            ("https://h:0443/", "https://h"),
+            ("https://h:80", "https://h:80"),
+            ("http://h:80", "http://h"),
+            ("http://H:443", "http://h:443"),
+            ("https://[FE80::1]:443", "https://[fe80::1]"),
+            ("https://[fe80::443]", "https://[fe80::443]"),
+            ("http://127.0.0.1:10000/DevStore/", "http://127.0.0.1:10000/DevStore"),
+            // What is none is made none the more.
+            ("https://h:443:443", "https://h:443:443"),
+            ("https://:443", "https://:443"),
+            ("https://h:", "https://h:"),
+            ("https://h:+443", "https://h:+443"),
+            ("https://Id:Hush@H:443", "https://Id:Hush@H:443"),
+            ("https://H?A", "https://H?A"),
+            ("HTTPS://H", "HTTPS://H"),
+            ("https://", "https:"),
+            ("", ""),
+        ] {
+            let target = Target::s3("bucket").endpoint(endpoint);
+            assert_eq!(target.get_endpoint(), Some(plain), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_row_from_before_is_of_the_same_place() {
+        for (old, new) in [
+            (Place::Directory(PathBuf::from("/srv/a/")), Target::directory("/srv/a")),
+            (Place::Directory(PathBuf::from("/srv/./a//b")), Target::directory("/srv/a/b")),
+        ] {
+            let mut row = Vec::new();
+            Target::of(old).encode(&mut row);
+            let read = Target::decode(&mut Take(&row)).unwrap();
+            assert_eq!((read.describe(), &read), (new.describe(), &new));
+        }
+        let mut old = Target::s3("bucket");
+        old.endpoint = Some("https://H:443/".to_owned());
+        let mut row = Vec::new();
+        old.encode(&mut row);
+        assert_eq!(Target::decode(&mut Take(&row)), Ok(Target::s3("bucket").endpoint("https://h")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustix::fs::RenameFlags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Durability;
+use crate::root_record::{RootRecord, RootState};
 use crate::snapshot::{BlockOp, DirNode, Placer};
 
 use super::create::{self, Fresh};
@@ -240,7 +241,9 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     *lost += loaded.lost_rows;
     let mut segments = Segments::default();
     for root in &loaded.tree.roots {
-        txn.put_root(&root.record)?;
+        // What was lost cannot be told apart from what was never there, nor even be counted: a damaged page may
+        // show fewer rows without a sign. Until a whole scan nothing may be taken for missing.
+        txn.put_root(&RootRecord { state: RootState::New, ..(*root.record).clone() })?;
         for node in [&root.live, &root.gone] {
             txn.apply(&lay_out(node, &mut segments), &mut segments)?;
         }

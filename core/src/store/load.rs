@@ -284,6 +284,8 @@ impl Link<'_> {
         for (id, parts, trail) in order.into_iter().rev() {
             let (head, segment) = match parts.head {
                 Some(head) => head,
+                // What its pages name is known and keeps its ids; the facts of the directory itself are not.
+                None if self.lenient && !parts.pages.is_empty() => (Head::empty(id, id), 0),
                 None if self.lenient => (unread(id), 0),
                 None => return Err(inconsistent("a directory has lost its head")),
             };
@@ -355,4 +357,40 @@ pub(super) fn check(rows: &Rows) -> Result<()> {
     }
     rows.cursors()?;
     rows.work_check()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Stat;
+    use crate::snapshot::{RecordRef, pack_refs};
+
+    #[test]
+    fn a_directory_that_lost_its_head_keeps_what_its_pages_name() -> Result<()> {
+        let file = RecordRef {
+            name: b"a",
+            stat: Stat { kind: Kind::File, ..Stat::EMPTY_DIR },
+            id: 7,
+            seq: 3,
+            racy: false,
+            hash: None,
+            target: None,
+            missing_since_ns: None,
+        };
+        let mut pages = Vec::new();
+        for (number, bytes) in (1..).zip(pack_refs(&[file], 3)) {
+            let own = PageView::new(&bytes).summary();
+            pages.push(Stored { place: Place { segment: 5, number }, bytes, own });
+        }
+        let mut parts = HashMap::from([(1, Parts { head: None, pages })]);
+        let mut lost_rows = 0;
+        let mut link = Link { parts: &mut parts, lenient: true, lost_rows: &mut lost_rows };
+        let headless = link.node(1)?;
+        assert!(!headless.head.is_unread, "it would be taken for one that nobody has listed yet");
+        let id = headless.find(b"a").map(|(page, index)| page.view().slot(index).id());
+        assert_eq!((id, headless.totals.files), (Some(7), 1));
+        assert!(link.node(2)?.head.is_unread, "nothing is left of it");
+        assert_eq!(lost_rows, 1);
+        Ok(())
+    }
 }

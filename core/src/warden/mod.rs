@@ -283,21 +283,22 @@ impl Warden {
     /// Says that the tree of a root lies in another directory now, or that a directory recreated
     /// under the old path is to be taken for it. Ids, attributes and history stay. On another file
     /// system the next whole scan takes up the new inode numbers silently: what has the same size
-    /// and mtime is unchanged.
+    /// and mtime is unchanged. A root that was unavailable is new until then: who knows what a rebuild lost of it.
     ///
     /// # Errors
     ///
     /// `NotFound` for an unknown root, and as [`Warden::add_root`] for the directory.
     pub fn move_root(&self, name: &str, dir: impl AsRef<Path>) -> Result<RootInfo> {
         let (path, identity) = examine(dir.as_ref())?;
+        let known = self.engine().root(name.as_bytes())?.live.totals;
         self.change_root(name, move |record| {
             let same = record.identity == identity;
             record.path = path;
             record.identity = identity;
             record.compare = root::compare_for(record.compare_asked, identity.fs_type);
-            record.adopt |= !same && record.state != RootState::New;
+            record.adopt |= !same && (known.files + known.dirs > 0 || record.state != RootState::New);
             if matches!(record.state, RootState::Unavailable { .. }) {
-                record.state = RootState::Ready;
+                record.state = RootState::New;
             }
         })
     }
@@ -549,7 +550,7 @@ impl Warden {
 
     /// Salvages a damaged state file: what can be read goes into a new file under the same name,
     /// the damaged one is kept as `NAME.damaged-N`. Consumers of the journal get a `Reset`. Scan
-    /// afterwards: the trees are the truth.
+    /// afterwards: the trees are the truth, and until a whole scan each root is [`RootState::New`].
     ///
     /// # Errors
     ///

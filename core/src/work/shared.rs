@@ -202,6 +202,7 @@ impl Shared {
         let mut state = self.lock();
         // First the snapshot, then the rows: those are never older.
         let snapshot = self.engine.snapshot();
+        state.is_broken |= state.queue.can_tell_more(&snapshot);
         if state.is_broken {
             let rows = self.engine.store.rows()?;
             let mut queue = Queue::new(self.id, Arc::clone(&state.options), snapshot)?;

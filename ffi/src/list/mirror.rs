@@ -1,12 +1,16 @@
 //! Rows of mirrors: where each copies to, how it stands, and which URLs came and went.
 
+use std::time::Duration;
+
 use treewarden_core::mirror::{MirrorInfo, MirrorStatus, Target, UrlChange};
 
-use super::{List, at, give, optional, tw_list};
+use super::{List, at, give, optional, tw_list, tw_pair};
 use crate::args::tw_bytes;
+use crate::border::Outcome;
 use crate::error::{tw_error, tw_status};
 
-/// A mirror as it is stored. No secret is part of it.
+/// A mirror as it is stored, with its options as they were given last; what was not said has its default. No secret is
+/// part of it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tw_mirror_info {
@@ -29,7 +33,43 @@ pub struct tw_mirror_info {
     pub is_virtual_hosted: i32,
     /// 1 when entity tags are no MD5 sums.
     pub has_opaque_etags: i32,
+    /// What every key begins with, before a slash, UTF-8; empty for nothing.
+    pub prefix: tw_bytes,
+    /// `Cache-Control` of every object, UTF-8. NULL when none was set.
+    pub cache_control: tw_bytes,
+    /// How many of them `tw_list_mirror_glob` gives; 0 stands for every file.
+    pub globs: u64,
+    /// How many of them `tw_list_mirror_content_type` gives, besides the usual ones.
+    pub content_types: u64,
+    /// Bytes up to which a file is sent in one piece, and of the parts of larger ones.
+    pub part_bytes: u64,
+    /// Bytes of files that are in memory at a time, over all uploads.
+    pub memory_bytes: u64,
+    /// Bytes a second that are sent at most, over all uploads, where `has_bandwidth` is 1.
+    pub bandwidth_bytes_per_s: u64,
+    /// Wait before the second attempt, in milliseconds; it doubles each time.
+    pub backoff_ms: u64,
+    /// Longest wait before an attempt, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// Deletions beyond which all of them wait for confirmation, as `tw_mirror_sync` says; 0: every one waits.
+    pub delete_max: u64,
+    /// For how long a file must be still before it is sent, in milliseconds.
+    pub settle_ms: u64,
+    /// Files that are sent at a time.
+    pub uploads_max: u32,
+    /// How often a request is tried in one run.
+    pub attempts_max: u32,
+    /// Share of all objects, in percent, beyond which 100 deletions or more wait for confirmation.
+    pub delete_share_percent: u32,
+    /// 1 when there is a limit to the bandwidth.
+    pub has_bandwidth: i32,
+    /// 1 when the CDN is told of new objects too.
+    pub purge_new: i32,
+    /// Always 0.
+    pub reserved: i32,
 }
+
+const _: () = assert!(size_of::<tw_mirror_info>() == 9 * size_of::<tw_bytes>() + 104, "there is no padding");
 
 /// A mirror as it is stored, with its target as a text, for it comes as a view.
 pub(crate) struct MirrorRow {
@@ -48,10 +88,12 @@ impl MirrorRow {
     }
 
     fn row(&self) -> tw_mirror_info {
-        let target = self.info.target.as_ref();
+        let (target, options) = (self.info.target.as_ref(), &self.info.options);
+        let (has_bandwidth, bandwidth_bytes_per_s) = optional(options.get_bandwidth_bytes_per_s());
+        let (attempts_max, backoff, backoff_max) = options.get_retry();
         tw_mirror_info {
             name: self.name(),
-            address: tw_bytes::of(self.info.options.address()),
+            address: tw_bytes::of(options.address()),
             place: tw_bytes::of(self.info.place.as_bytes()),
             target: view(self.target.as_deref()),
             endpoint: view(target.and_then(Target::get_endpoint)),
@@ -59,6 +101,23 @@ impl MirrorRow {
             public_url: view(target.and_then(Target::get_public_url)),
             is_virtual_hosted: i32::from(target.is_some_and(Target::get_virtual_hosted)),
             has_opaque_etags: i32::from(target.is_some_and(Target::get_opaque_etags)),
+            prefix: tw_bytes::of(options.get_prefix().as_bytes()),
+            cache_control: view(options.get_cache_control()),
+            globs: options.get_globs().count() as u64,
+            content_types: options.get_content_types().count() as u64,
+            part_bytes: options.get_part_bytes(),
+            memory_bytes: options.get_memory_bytes(),
+            bandwidth_bytes_per_s,
+            backoff_ms: milliseconds(backoff),
+            backoff_max_ms: milliseconds(backoff_max),
+            delete_max: options.get_delete_max(),
+            settle_ms: options.get_settle_ms(),
+            uploads_max: options.get_uploads_max(),
+            attempts_max,
+            delete_share_percent: options.get_delete_share_percent(),
+            has_bandwidth,
+            purge_new: i32::from(options.get_purge_new()),
+            reserved: 0,
         }
     }
 }
@@ -216,8 +275,19 @@ impl From<&UrlChange> for tw_url_change {
     }
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 pub(super) fn view(text: Option<&str>) -> tw_bytes {
     tw_bytes::of_option(text.map(str::as_bytes))
+}
+
+fn find(list: &List, index: usize) -> Outcome<&MirrorRow> {
+    match list {
+        List::Mirrors(rows) => at(rows.get(index), index, "mirrors"),
+        other => Err(other.holds_no("mirrors")),
+    }
 }
 
 /// Gives a mirror as it is stored. `row_size` is `sizeof(tw_mirror_info)`. Any thread.
@@ -230,10 +300,47 @@ pub unsafe extern "C" fn tw_list_mirror(
     error: *mut *mut tw_error,
 ) -> tw_status {
     // SAFETY: the caller's pointers are as the header says.
+    unsafe { give(list, (row, row_size), error, |list| find(list, index).map(MirrorRow::row)) }
+}
+
+/// Gives a pattern of the files that the mirror `mirror_index` copies, UTF-8, as a view; they are in order. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tw_list_mirror_glob(
+    list: *const tw_list,
+    mirror_index: usize,
+    index: usize,
+    row: *mut tw_bytes,
+    error: *mut *mut tw_error,
+) -> tw_status {
+    // SAFETY: the caller's pointers are as the header says.
     unsafe {
-        give(list, (row, row_size), error, |list| match list {
-            List::Mirrors(rows) => at(rows.get(index), index, "mirrors").map(MirrorRow::row),
-            other => Err(other.holds_no("mirrors")),
+        give(list, (row, size_of::<tw_bytes>()), error, |list| {
+            let pattern = find(list, mirror_index)?.info.options.get_globs().nth(index);
+            at(pattern, index, "globs").map(|pattern| tw_bytes::of(pattern.as_bytes()))
+        })
+    }
+}
+
+/// Gives a content type that the mirror `mirror_index` was given: the extension as the key, without its dot and in
+/// lower case, and the type as the value; they are in order. `row_size` is `sizeof(tw_pair)`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tw_list_mirror_content_type(
+    list: *const tw_list,
+    mirror_index: usize,
+    index: usize,
+    row: *mut tw_pair,
+    row_size: usize,
+    error: *mut *mut tw_error,
+) -> tw_status {
+    // SAFETY: the caller's pointers are as the header says.
+    unsafe {
+        give(list, (row, row_size), error, |list| {
+            let both = find(list, mirror_index)?.info.options.get_content_types().nth(index);
+            at(both, index, "content types").map(|(extension, its)| tw_pair {
+                key: tw_bytes::of(extension.as_bytes()),
+                value: tw_bytes::of(its.as_bytes()),
+                number: 0,
+            })
         })
     }
 }

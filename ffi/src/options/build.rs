@@ -1,5 +1,6 @@
 //! From what was said to what the engine takes.
 
+mod fleet;
 mod mirror;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use treewarden_core::{
     Schedule, VerifyOptions, Walker, Warden, WatchBackend, WatchMode, WatchOptions,
 };
 
+pub(crate) use fleet::{fleet_wanted, publisher_wanted, shared_rate_limit, takeover_after};
 pub(crate) use mirror::{MirrorWanted, mirror_wanted};
 
 use super::names::*;
@@ -276,17 +278,16 @@ pub(crate) fn pipeline_options(options: Option<&OptionsObject>) -> Outcome<Pipel
 
 /// Options of the kind `TW_OPTIONS_LIMITER`. There is no default for a rate.
 pub(crate) fn rate_limit(options: Option<&OptionsObject>) -> Outcome<RateLimit> {
-    let said = Settings::of(options, TW_OPTIONS_LIMITER)?;
-    rate(
-        &said,
-        [
-            TW_OPTION_LIMITER_LIMIT,
-            TW_OPTION_LIMITER_WINDOW_MS,
-            TW_OPTION_LIMITER_PACING,
-            TW_OPTION_LIMITER_FLOOR_PERMILLE,
-        ],
-    )
+    rate(&Settings::of(options, TW_OPTIONS_LIMITER)?, OF_LIMITER)
 }
+
+/// In the order that a rate takes them.
+const OF_LIMITER: [i32; 4] = [
+    TW_OPTION_LIMITER_LIMIT,
+    TW_OPTION_LIMITER_WINDOW_MS,
+    TW_OPTION_LIMITER_PACING,
+    TW_OPTION_LIMITER_FLOOR_PERMILLE,
+];
 
 fn rate(said: &Settings, [limit, window_ms, pacing, floor]: [i32; 4]) -> Outcome<RateLimit> {
     let (Some(requests), Some(ms)) = (said.number(limit)?, said.number(window_ms)?) else {

@@ -16,12 +16,18 @@ pub const TW_OPTIONS_FILTER: i32 = 5;
 pub const TW_OPTIONS_VERIFY: i32 = 6;
 /// Options of `tw_warden_pipeline`. See `tw_options_add_tier` and `tw_options_set_group` too.
 pub const TW_OPTIONS_PIPELINE: i32 = 7;
-/// Options of `tw_limiter_new`.
+/// Options of `tw_limiter_new` and `tw_fleet_limiter`.
 pub const TW_OPTIONS_LIMITER: i32 = 8;
 /// Options of `tw_warden_mirror`.
 pub const TW_OPTIONS_MIRROR: i32 = 9;
 /// Options of `tw_snapshot_export` and `tw_changes_export`.
 pub const TW_OPTIONS_EXPORT: i32 = 10;
+/// Options of `tw_fleet_connect`.
+pub const TW_OPTIONS_FLEET: i32 = 11;
+/// Options of `tw_fleet_publisher`.
+pub const TW_OPTIONS_PUBLISHER: i32 = 12;
+/// Options of `tw_fleet_consumer`.
+pub const TW_OPTIONS_CONSUMER: i32 = 13;
 
 /// Flag: refuse to create a state file. Default 0.
 pub const TW_OPTION_OPEN_MUST_EXIST: i32 = 100;
@@ -275,7 +281,7 @@ pub const TW_OPTION_LIMITER_LIMIT: i32 = 900;
 pub const TW_OPTION_LIMITER_WINDOW_MS: i32 = 901;
 /// Flag: requests are spread evenly over the window, without bursts. Default 1.
 pub const TW_OPTION_LIMITER_PACING: i32 = 902;
-/// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200.
+/// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200. Not for `tw_fleet_limiter`.
 pub const TW_OPTION_LIMITER_FLOOR_PERMILLE: i32 = 903;
 
 /// Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`; without
@@ -371,3 +377,24 @@ pub const TW_OPTION_EXPORT_TOKEN: i32 = 1101;
 pub const TW_OPTION_EXPORT_PARTITIONED: i32 = 1102;
 /// Flag: an existing Parquet file is replaced, in one step. What is no Parquet file never is. Default 0.
 pub const TW_OPTION_EXPORT_REPLACE: i32 = 1103;
+
+/// UTF-8: what all keys in Redis begin with, 1 to 255 bytes without `/` and control characters. Fleets with different
+/// prefixes know nothing of each other. Default `treewarden`.
+pub const TW_OPTION_FLEET_PREFIX: i32 = 1200;
+/// How long making a connection may take, in milliseconds, 1 to an hour. Resolving the name of the host is up to the
+/// system, and takes as long as that takes. Default 2,000.
+pub const TW_OPTION_FLEET_CONNECT_TIMEOUT_MS: i32 = 1201;
+/// How long an answer may be awaited without a byte of it, in milliseconds, 1 to an hour. Default 2,000.
+pub const TW_OPTION_FLEET_COMMAND_TIMEOUT_MS: i32 = 1202;
+/// Flag: connect when it is needed first, for programs that may start before Redis does. Default 0.
+pub const TW_OPTION_FLEET_LATER: i32 = 1203;
+
+/// UTF-8: the changes of this root alone. Default: of all roots.
+pub const TW_OPTION_PUBLISHER_ROOT: i32 = 1300;
+/// How many entries the stream keeps at least, 1 to a billion. Older ones are cut off, whether they were read or not; a
+/// group that has not read them yet gets `TW_STATUS_RESET`. Default 100,000.
+pub const TW_OPTION_PUBLISHER_ENTRIES_MAX: i32 = 1301;
+
+/// For how long a change may lie unacknowledged with another consumer, dead or slow, before this one takes it over, in
+/// milliseconds, 1 to 7 days. Longer than the longest work, or work is done twice. Default 300,000.
+pub const TW_OPTION_CONSUMER_TAKEOVER_AFTER_MS: i32 = 1400;

@@ -7,7 +7,7 @@ use super::names::*;
 use crate::border::{Failure, Outcome};
 
 /// Kinds of options, by their numbers.
-pub(super) const KINDS: [&str; 11] = [
+pub(super) const KINDS: [&str; 14] = [
     "TW_OPTIONS_OPEN",
     "TW_OPTIONS_ROOT",
     "TW_OPTIONS_SCAN",
@@ -19,6 +19,9 @@ pub(super) const KINDS: [&str; 11] = [
     "TW_OPTIONS_LIMITER",
     "TW_OPTIONS_MIRROR",
     "TW_OPTIONS_EXPORT",
+    "TW_OPTIONS_FLEET",
+    "TW_OPTIONS_PUBLISHER",
+    "TW_OPTIONS_CONSUMER",
 ];
 
 /// One option.
@@ -52,7 +55,8 @@ pub(super) enum Times {
 }
 
 const U32_MAX: i64 = u32::MAX as i64;
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 const MIB: i64 = 1 << 20;
 /// The longest wait, interval and refresh time of the engine.
 const AGAIN_MS_MAX: i64 = 3_660 * DAY_MS;
@@ -229,6 +233,16 @@ static RULES: &[Rule] = rules! {
     TW_OPTION_EXPORT_TOKEN: Takes::Text(Times::Once, is_token),
     TW_OPTION_EXPORT_PARTITIONED: Takes::Flag,
     TW_OPTION_EXPORT_REPLACE: Takes::Flag,
+
+    TW_OPTION_FLEET_PREFIX: ONE_TEXT,
+    TW_OPTION_FLEET_CONNECT_TIMEOUT_MS: Takes::Number(1, HOUR_MS),
+    TW_OPTION_FLEET_COMMAND_TIMEOUT_MS: Takes::Number(1, HOUR_MS),
+    TW_OPTION_FLEET_LATER: Takes::Flag,
+
+    TW_OPTION_PUBLISHER_ROOT: ONE_TEXT,
+    TW_OPTION_PUBLISHER_ENTRIES_MAX: Takes::Number(1, 1_000_000_000),
+
+    TW_OPTION_CONSUMER_TAKEOVER_AFTER_MS: Takes::Number(1, 7 * DAY_MS),
 };
 
 /// Finds an option among those of a kind.

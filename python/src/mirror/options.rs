@@ -1,12 +1,15 @@
-//! What a mirror copies, where to, and with which credentials: read from the keywords of `Warden.mirror`.
+//! What a mirror copies, where to, and with which credentials: read from the keywords of `Warden.mirror`. And the way to
+//! a store from those of `Warden.export`, which are some of the same.
 //!
 //! Must never show a value of a credential: what is wrong with one is said by its name alone.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyMapping, PyString};
+use treewarden::export::{StorageSink, store_of};
 use treewarden::mirror::{Credentials, MirrorOptions, Target};
 
 use crate::convert::{self, Address, FsPath};
@@ -48,6 +51,59 @@ const OPTIONS: [&str; 20] = [
     "settle",
     "purge_new",
 ];
+
+/// What says how a store is reached to which files are exported, and where they lie until they are there.
+const STORE: [&str; 8] =
+    ["endpoint", "region", "virtual_hosted", "opaque_etags", "attempts", "backoff", "backoff_max", "staging"];
+
+/// Reads the destination of an export: for a store what puts files there, and the directory for them until then, where
+/// one is given; `None` for a path.
+///
+/// # Errors
+///
+/// `TypeError` for an unknown keyword and for a value of another type, `InvalidArgumentError` for an address that makes
+/// no sense and for a keyword where there is no store; as `StorageSink::connect`.
+pub(crate) fn export_sink(
+    py: Python<'_>,
+    dest: &Path,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Option<(StorageSink, Option<PathBuf>)>> {
+    let mut kept = Vec::new();
+    for (name, value) in given.into_iter().flatten() {
+        let name: String = name.extract()?;
+        if !STORE.contains(&name.as_str()) && !CREDENTIALS.contains(&name.as_str()) {
+            let message = format!("export() got an unexpected keyword argument '{name}'");
+            return Err(PyTypeError::new_err(message));
+        }
+        if !value.is_none() {
+            kept.push((name, value));
+        }
+    }
+    let Some((target, prefix)) = store_of(dest).or_raise(py)? else {
+        return match kept.first() {
+            None => Ok(None),
+            Some((name, _)) => {
+                let hint = "leave it out, or export to a store: `s3://BUCKET/PREFIX`";
+                Err(errors::invalid_with_hint(py, format!("`{name}` says how a store is reached"), hint))
+            }
+        };
+    };
+    let credentials = credentials(py, given)?;
+    let mut making = Making { options: MirrorOptions::new(""), target, has_prefix: true, retry: None };
+    let mut staging = None;
+    for (name, value) in kept.into_iter().filter(|(name, _)| STORE.contains(&name.as_str())) {
+        if name == "staging" {
+            let FsPath(dir) = value.extract()?;
+            staging = Some(dir);
+        } else {
+            making = making.with(&Value { name: &name, value })?;
+        }
+    }
+    let Making { target, retry, .. } = making;
+    let Retry { attempts, backoff, backoff_max } = retry.unwrap_or_default();
+    let sink = py.detach(|| StorageSink::connect(&target, &credentials, &prefix)).or_raise(py)?;
+    Ok(Some((sink.retry(attempts, backoff, backoff_max), staging)))
+}
 
 /// Reads the credentials among the keywords.
 ///

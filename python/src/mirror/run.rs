@@ -34,7 +34,7 @@ pub(super) fn run<T, F>(
 ) -> PyResult<T>
 where
     T: Send + 'static,
-    F: FnOnce(MirrorContext) -> treewarden::Result<T> + Send + 'static,
+    F: FnOnce(MirrorContext, treewarden::CancelToken) -> treewarden::Result<T> + Send + 'static,
 {
     if progress.is_some_and(|progress| !progress.is_callable()) {
         return Err(PyTypeError::new_err("`progress` is a function of one argument"));
@@ -54,9 +54,10 @@ where
         });
     }
     let (sender, mut receiver) = mpsc::channel();
+    let token = stop.clone();
     let run = move || {
         // Nobody listens any more after a second Ctrl-C.
-        let _ = sender.send(work(context));
+        let _ = sender.send(work(context, token));
     };
     thread::Builder::new()
         .name("treewarden-call".to_owned())

@@ -7,15 +7,17 @@
 #define MISUSE_FIXTURES_H
 
 #define FILES 300
-#define OPTION_KINDS 11
+#define OPTION_KINDS 14
 #include <errno.h>
 
 #define URL "https://cdn.example"
+#define STREAM "stream"
 
 /* The generated part refuses to compile where the header has a type that is not here. */
 #define FOR_ALL_TYPES(X)                                                                                         \
     X(warden) X(snapshot) X(iter) X(list) X(changes) X(follow) X(events) X(listener) X(options) X(cancel) X(pipeline) \
-    X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error) X(mirror) X(following) X(urls)
+    X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error) X(mirror) X(following) X(urls)              \
+    X(fleet) X(shared_limiter) X(shared_permit) X(lease) X(leader) X(publisher) X(consumer)
 
 #define AS_ENUM(name) T_##name,
 enum { FOR_ALL_TYPES(AS_ENUM) TYPES };
@@ -53,6 +55,7 @@ enum {
     MIRROR_PLAN,
     AUDIT,
     URL_CHANGES,
+    STREAM_ITEMS, /* NULL without a Redis */
     LISTS
 };
 static tw_list *lists[LISTS];
@@ -85,6 +88,24 @@ static void *spare(void) {
         spare_is_used = 0;
     }
     return spare_warden;
+}
+
+/* Where the Redis is that run.py has started; NULL where there is none. */
+static const char *redis_url(void) {
+    const char *url = getenv("TREEWARDEN_TEST_REDIS");
+    return url != NULL && url[0] != '\0' ? url : NULL;
+}
+
+/* Whether a function is of a fleet: then nothing of it works without a Redis. */
+static int needs_redis(const char *function) {
+    static const char *const begins[] = {"tw_fleet_",  "tw_shared_",    "tw_lease_",
+                                         "tw_leader_", "tw_publisher_", "tw_consumer_"};
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; ++i) {
+        if (strncmp(function, begins[i], strlen(begins[i])) == 0) {
+            return 1;
+        }
+    }
+    return strcmp(function, "tw_list_stream_item") == 0;
 }
 
 #define MAKER(type, call)                         \
@@ -121,6 +142,7 @@ static void set_mirror_options(tw_options *its, const char *name) {
     OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_TARGET, tw_str(target), &err));
     OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_PUBLIC_URL, tw_str(URL), &err));
     OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_GLOB, tw_str("file-000?"), &err));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_CONTENT_TYPE, tw_str("jxl=image/jxl"), &err));
     OK(tw_options_set_int(its, TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
 }
 
@@ -168,6 +190,54 @@ static void *make_error(void) {
     return made;
 }
 
+/* Of fleets there is nothing without a Redis. */
+#define FLEET_MAKER(type, call)                   \
+    static void *make_##type(void) {              \
+        tw_##type *made = NULL;                   \
+        if (redis_url() != NULL) {                \
+            OK(call);                             \
+        }                                         \
+        return made;                              \
+    }
+
+/* Names are new ones each time: nobody waits for what was done under an old one. */
+FLEET_MAKER(fleet, tw_fleet_connect(tw_str(redis_url()), options[TW_OPTIONS_FLEET], &made, &err))
+FLEET_MAKER(shared_limiter, tw_fleet_limiter(held[T_fleet], tw_str(numbered("limiter")), options[TW_OPTIONS_LIMITER],
+                                             1000, &made, &err))
+FLEET_MAKER(lease, tw_fleet_lease(held[T_fleet], tw_str(numbered("lease")), 1000, &made, &err))
+FLEET_MAKER(publisher,
+            tw_fleet_publisher(held[T_fleet], tw_str(STREAM), held[T_warden], NULL, NULL, &made, &err))
+FLEET_MAKER(consumer, tw_fleet_consumer(held[T_fleet], tw_str(STREAM), tw_str(numbered("group")), tw_str("one"), NULL,
+                                        &made, &err))
+
+static void *make_shared_permit(void) {
+    tw_shared_limiter *limiter = make_shared_limiter();
+    tw_shared_permit *made = NULL;
+    if (limiter != NULL) {
+        OK(tw_shared_limiter_acquire(limiter, 30000, &made, &err));
+        OK(tw_shared_limiter_free(limiter, &err));
+    }
+    return made;
+}
+
+static void *make_leader(void) {
+    tw_lease *lease = make_lease();
+    tw_leader *made = NULL;
+    if (lease != NULL) {
+        OK(tw_lease_acquire(lease, 30000, 1, &made, &err));
+        OK(tw_lease_free(lease, &err));
+    }
+    return made;
+}
+
+/* A publisher whose next run ends at once. */
+static void *stopped(void) {
+    if (held[T_publisher] != NULL) {
+        OK(tw_publisher_stop(held[T_publisher], &err));
+    }
+    return held[T_publisher];
+}
+
 #define FREER(type)                                                                     \
     static tw_status free_##type(void *handle) { return tw_##type##_free(handle, NULL); }
 FOR_ALL_TYPES(FREER)
@@ -181,7 +251,8 @@ static const struct {
 
 /* What a call may use up is fresh before each. */
 static void refresh(const struct function *function) {
-    static const int used_up[] = {T_iter, T_changes, T_jobs, T_batch, T_permit, T_limiter};
+    static const int used_up[] = {T_iter,    T_changes,       T_jobs,           T_batch, T_permit,
+                                  T_limiter, T_shared_permit, T_shared_limiter, T_leader, T_consumer};
     for (int i = 0; i < function->count; ++i) {
         for (size_t k = 0; k < sizeof used_up / sizeof used_up[0]; ++k) {
             int type = used_up[k];
@@ -202,6 +273,9 @@ static void make_all_options(void) {
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_LIMIT, 100, &err));
     OK(tw_options_set_int(options[TW_OPTIONS_LIMITER], TW_OPTION_LIMITER_WINDOW_MS, 1, &err));
     set_mirror_options(options[TW_OPTIONS_MIRROR], "again");
+    /* The fleet of this program alone. */
+    tw_bytes prefix = tw_str(strrchr(test_dir, '/') + 1);
+    OK(tw_options_set_bytes(options[TW_OPTIONS_FLEET], TW_OPTION_FLEET_PREFIX, prefix, &err));
 }
 
 static void free_all_options(void) {
@@ -287,6 +361,17 @@ static void make_lists(void) {
     OK(tw_pipeline_explain(held[T_pipeline], address, &lists[WORK_EXPLANATION], &err));
 }
 
+/* What has come over a stream. */
+static void make_stream(void) {
+    tw_consumer *consumer = held[T_consumer] = make_consumer();
+    tw_publisher *publisher = held[T_publisher] = make_publisher();
+    uint64_t appended = 0;
+    if (publisher != NULL) {
+        OK(tw_publisher_publish(publisher, 10, &appended, &err));
+        OK(tw_consumer_next(consumer, 10, 30000, &lists[STREAM_ITEMS], &err));
+    }
+}
+
 static void make_fixtures(void) {
     tw_options *clock = new_options(TW_OPTIONS_OPEN);
     tw_warden *warden = NULL, *rebuilt = NULL;
@@ -318,6 +403,8 @@ static void make_fixtures(void) {
     idle = open_pipeline("idle", TW_OPTION_PIPELINE_SETTLE_MS, 0, "nothing");
     rated = open_pipeline("rated", TW_OPTION_PIPELINE_RATE_LIMIT, 10, "nothing");
     make_mirrors();
+    held[T_fleet] = make_fleet();
+    make_stream();
     for (int type = 0; type < TYPES; ++type) {
         if (held[type] == NULL) {
             held[type] = types[type].make();

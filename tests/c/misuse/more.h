@@ -69,6 +69,8 @@ static tw_status read_row(int reader, const tw_list *list) {
         return tw_list_audit(list, 0, ROW(tw_audit_report), sizeof(tw_audit_report), &err);
     case URL_CHANGES:
         return tw_list_url_change(list, 0, ROW(tw_url_change), sizeof(tw_url_change), &err);
+    case STREAM_ITEMS:
+        return tw_list_stream_item(list, 0, ROW(tw_stream_item), sizeof(tw_stream_item), &err);
     default:
         return tw_list_work_explanation(list, 0, ROW(tw_work_explanation), sizeof(tw_work_explanation), &err);
     }
@@ -76,6 +78,9 @@ static tw_status read_row(int reader, const tw_list *list) {
 
 static void rows_of_another_type(void) {
     for (int list = 0; list < LISTS; ++list) {
+        if (lists[list] == NULL) {
+            continue;
+        }
         for (int reader = 0; reader < LISTS; ++reader) {
             if (!is_read_by(list, reader)) {
                 REFUSED(TW_STATUS_INVALID_ARGUMENT, read_row(reader, lists[list]));
@@ -94,6 +99,17 @@ static void rows_of_another_type(void) {
             REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_list_pipeline_glob(lists[list], 0, 0, ROW(tw_bytes), &err));
             REFUSED(TW_STATUS_INVALID_ARGUMENT,
                     tw_list_pipeline_tier(lists[list], 0, 0, ROW(tw_tier), sizeof(tw_tier), &err));
+        }
+        if (list != MIRRORS) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_list_mirror_glob(lists[list], 0, 0, ROW(tw_bytes), &err));
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_list_mirror_content_type(lists[list], 0, 0, ROW(tw_pair), sizeof(tw_pair), &err));
+        }
+        if (list != STREAM_ITEMS && held[T_consumer] != NULL) {
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_consumer_ack(held[T_consumer], lists[list], (uint64_t *)output(0), &err));
+            REFUSED(TW_STATUS_INVALID_ARGUMENT,
+                    tw_consumer_ack_one(held[T_consumer], lists[list], 0, (uint64_t *)output(0), &err));
         }
         if (list != MIRROR_REPORT && list != MIRROR_PLAN) {
             REFUSED(TW_STATUS_INVALID_ARGUMENT,
@@ -185,11 +201,30 @@ static void what_has_ended(void) {
     OK(tw_batch_free(batch, &err));
 }
 
+static void what_a_fleet_has_ended(void) {
+    tw_shared_permit *permit = make_shared_permit();
+    tw_leader *leader = make_leader();
+    if (redis_url() == NULL) {
+        return;
+    }
+    OK(tw_shared_permit_unused(permit, &err));
+    REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_shared_permit_unused(permit, &err));
+    REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_shared_permit_done(permit, &err));
+    REFUSED(TW_STATUS_INVALID_ARGUMENT, tw_shared_permit_throttled(permit, 1, &err));
+    OK(tw_shared_permit_free(permit, &err));
+    OK(tw_leader_release(leader, &err));
+    REFUSED(TW_STATUS_LEASE_LOST, tw_leader_renew(leader, &err));
+    REFUSED(TW_STATUS_LEASE_LOST, tw_fleet_publisher(held[T_fleet], tw_str(STREAM), held[T_warden], NULL, leader,
+                                                     (tw_publisher **)output(0), &err));
+    OK(tw_leader_free(leader, &err));
+}
+
 static void attempt_more(void) {
     rows_of_another_type();
     arrays_of_handles();
     structs_that_make_no_sense();
     what_has_ended();
+    what_a_fleet_has_ended();
 }
 
 #endif /* MISUSE_MORE_H */

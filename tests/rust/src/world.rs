@@ -130,6 +130,19 @@ impl World {
         std::fs::read(self.state_file()).unwrap()
     }
 
+    /// Damages every row of directories in which a name begins like this; rows of other kinds have it after a slash.
+    /// Nobody has the file open.
+    pub fn damage_rows_naming(&self, begin: &str) {
+        let mut bytes = self.state_bytes();
+        let named = |at: &usize| bytes[*at..].starts_with(begin.as_bytes()) && bytes[at - 1] != b'/';
+        let places: Vec<usize> = (1..bytes.len()).filter(named).collect();
+        assert!(!places.is_empty(), "no directory names `{begin}`");
+        for at in places {
+            bytes[at] ^= 1;
+        }
+        std::fs::write(self.state_file(), bytes).unwrap();
+    }
+
     /// Closes the warden, so that someone else can open the file.
     pub fn close(&mut self) {
         if let Some(warden) = self.warden.take() {

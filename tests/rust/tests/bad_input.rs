@@ -10,14 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use support::child;
+use support::mirror::{self, Memory, assert_equal, finish, naive};
 use support::reference::{Dump, dump};
-use support::{ROOT, Rng, Row, Tree, World, both_walkers, is_root, refused, rows_since, skip, within};
+use support::work::scanned;
+use support::{
+    ROOT, Rng, Row, Tree, World, both_walkers, is_root, refused, rows_since, skip, wait_until, within,
+};
+use treewarden::mirror::MirrorContext;
 use treewarden::{
-    Change, ErrorKind, Filter, IgnoreRules, RootOptions, ScanContext, ScanOptions, VerifyOptions, Walker,
-    Warden, testing,
+    Change, ErrorKind, Filter, IgnoreRules, RootOptions, RootState, ScanContext, ScanOptions, VerifyOptions,
+    Walker, Warden, testing,
 };
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
@@ -441,6 +447,100 @@ fn rebuild_of_a_sound_file_keeps_everything() {
     assert_eq!(world.warden().attrs("root/d0/file-0").unwrap().len(), 1);
     let value = world.warden().space("s").unwrap().get(b"key".as_slice()).unwrap();
     assert_eq!(value.as_deref(), Some(b"value".as_slice()));
+    assert_eq!(world.warden().roots()[0].state, RootState::New, "nobody has looked since");
+    world.scan();
+    assert_eq!(world.warden().roots()[0].state, RootState::Ready);
+}
+
+const KEPT: u64 = 12;
+const STRAYED: u64 = 8;
+
+/// A root that was in step with its mirror when the state file lost all that it knew of the directory `lost`. It has
+/// been rebuilt and is open; nobody has scanned.
+fn rebuilt_after_a_loss() -> (World, Arc<Memory>) {
+    let (mut world, _clock) = scanned(|t| {
+        for n in 0..KEPT {
+            t.file(format!("kept/file-{n}"), format!("kept {n}"));
+        }
+    });
+    // What comes with another commit lies in other rows.
+    for n in 0..STRAYED {
+        world.tree.file(format!("lost/strayed-{n}"), format!("strayed {n}"));
+    }
+    assert_eq!(world.scan().added, STRAYED);
+    let memory = Memory::new();
+    let mirror = mirror::open(&world, &mirror::options(), &memory);
+    finish("before the damage", &mirror);
+    drop(mirror);
+    memory.clear_calls();
+    world.close();
+    let path = world.state_file();
+    world.damage_rows_naming("strayed-");
+    refused("the damaged file", Warden::open(&path), &[ErrorKind::Corrupt]);
+    let report = Warden::rebuild(&path).unwrap();
+    assert!(report.lost_rows > 0, "{report:?}");
+    assert_eq!((report.roots, report.entries), (1, KEPT), "{report:?}");
+    world.open();
+    (world, memory)
+}
+
+/// A rebuild kept the root `Ready` although entries were lost with a damaged row, and the objects of all of them
+/// were still known: a mirror that ran before the next scan deleted every object whose file it could not find.
+#[test]
+fn a_mirror_deletes_nothing_between_a_rebuild_and_the_next_whole_scan() {
+    let (world, memory) = rebuilt_after_a_loss();
+    let objects = naive(world.tree.path(), "");
+    let state = || world.warden().roots().remove(0).state;
+    let ids = || -> Vec<(Vec<u8>, u64)> {
+        let snapshot = world.snapshot();
+        snapshot.files("root/kept").map(|entry| (entry.path(), entry.id())).collect()
+    };
+    let mirror = mirror::open(&world, &mirror::options(), &memory);
+    let nothing = |what: &str| {
+        assert_eq!(state(), RootState::New, "{what}");
+        let context = MirrorContext::new().accept_deletes(true);
+        refused(what, mirror.sync(&context), &[ErrorKind::Unavailable]);
+        memory.assert_quiet(what);
+        assert_equal(what, &objects, &memory.objects());
+    };
+    let saved = ids();
+    assert_eq!(saved.len() as u64, KEPT);
+    nothing("rebuilt");
+    assert!(world.scan_target("root/kept", |options| options).is_clean());
+    nothing("a part was scanned");
+
+    let report = world.scan();
+    assert!(report.is_clean(), "{report:?}");
+    let counts = (report.added, report.modified, report.moved, report.missing);
+    assert_eq!(counts, (STRAYED, 0, 0, 0), "{report:?}");
+    assert_eq!(state(), RootState::Ready);
+    assert_eq!(ids(), saved, "what was saved is the same as before");
+    world.assert_disk("rebuilt and scanned");
+    let report = finish("scanned", &mirror);
+    assert_eq!(report.deleted, 0, "{report:?}");
+    assert!(memory.deletes().is_empty(), "{:?}", memory.deletes());
+    assert_equal("scanned", &objects, &memory.objects());
+}
+
+/// The same with the watcher: it scans when it begins, and whoever follows waits for that.
+#[test]
+fn a_mirror_that_follows_after_a_rebuild_waits_for_the_scan_of_the_watcher() {
+    let (world, memory) = rebuilt_after_a_loss();
+    let objects = naive(world.tree.path(), "");
+    let mirror = mirror::open(&world, &mirror::options(), &memory);
+    let following = mirror.follow().unwrap();
+    wait_until("it has tried", || mirror.status().last_error.is_some() || !memory.calls().is_empty());
+    memory.assert_quiet("nobody has scanned");
+    world.warden().watch().unwrap();
+    world.warden().sync(Duration::from_secs(60)).unwrap();
+    assert_eq!(world.warden().roots()[0].state, RootState::Ready);
+    wait_until("it is in step", || {
+        let status = mirror.status();
+        status.last_error.is_none() && status.pending == Some(0)
+    });
+    drop(following);
+    assert!(memory.deletes().is_empty(), "{:?}", memory.deletes());
+    assert_equal("followed", &objects, &memory.objects());
 }
 
 // ---------------------------------------------------------------------------------- arguments

@@ -1,10 +1,12 @@
-//! Exports: what is in the files, against the disk and the snapshot; their names; and that a file is there whole or
-//! not at all, whatever goes wrong.
+//! Exports: what is in the files, against the disk and the snapshot; their names; that a file is there whole or
+//! not at all, whatever goes wrong; and the same in a bucket, whatever its store answers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt32Type, UInt64Type};
@@ -12,11 +14,19 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use support::mirror::{BUCKET, Call, MIB, Memory, Objects, failure, s3_credentials, s3_target};
 use support::reference::{self, Facts, Listing};
+use support::s3::{Fault, S3Server, When};
 use support::{Mount, ROOT, Rng, Tree, World, assert_same, refused, skip};
-use treewarden::export::{self, Content, DirectorySink, ExportOptions, ExportSink, ROW_GROUP_ROWS};
+use treewarden::export::{
+    self, Content, DirectorySink, ExportOptions, ExportReport, ExportSink, ROW_GROUP_ROWS, StorageSink,
+};
+use treewarden::mirror::{
+    Capabilities, Credentials, LocalStorage, Put, Storage, StorageFault, StorageResult, Stored, Target,
+};
 use treewarden::{
-    Change, ChangeKind, ContentHash, Error, ErrorKind, Filter, Kind, RootOptions, Walker, Warden, arrow,
+    CancelToken, Change, ChangeKind, ContentHash, Error, ErrorKind, Filter, Kind, RootOptions, Walker,
+    Warden, arrow,
 };
 
 fn one_file() -> ExportOptions {
@@ -638,4 +648,433 @@ fn a_snapshot_is_exported_after_its_warden_was_closed() {
     assert_eq!(Read::file(&out.join("f")).rows(), 6);
     let reopened = Warden::open(world.state_file()).unwrap();
     assert_eq!(reopened.seq(), snapshot.seq(), "and nothing was written");
+}
+
+#[test]
+fn a_part_that_is_newer_is_neither_removed_nor_joined() {
+    let (world, out) = (odd(), Tree::new());
+    let newer = "host=nas/root=root/part-999999.parquet";
+    fs::create_dir_all(out.join("host=nas/root=root")).unwrap();
+    fs::write(out.join(newer), "of another state file").unwrap();
+    let failed = export::snapshot(&world.snapshot(), &Filter::new(), &partitioned(), out.path());
+    let error = refused("a newer part", failed, &[ErrorKind::Conflict]);
+    assert!(error.message().contains("part-999999.parquet"), "{error}");
+    assert_eq!(names(out.path()), [newer]);
+    assert_eq!(fs::read(out.join(newer)).unwrap(), b"of another state file");
+}
+
+// ---------------------------------------------------------------------------------- in a storage
+
+/// Where the only root of [`odd`] has its parts.
+const FOLDER: &str = "lake/host=nas/root=root";
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A server with an empty bucket, and a directory for drafts.
+struct Lake {
+    server: S3Server,
+    staging: Tree,
+    _dir: Tree,
+}
+
+impl Lake {
+    fn new() -> Self {
+        let dir = Tree::new();
+        let server = S3Server::start(dir.path());
+        server.create_bucket(BUCKET);
+        Self { server, staging: Tree::new(), _dir: dir }
+    }
+
+    fn sink(&self) -> StorageSink {
+        let target = s3_target(&self.server.endpoint());
+        StorageSink::connect(&target, &s3_credentials(), "lake").unwrap().retry(5, ms(2), ms(20))
+    }
+
+    fn export_to(&self, sink: &mut StorageSink, world: &World) -> treewarden::Result<ExportReport> {
+        let report = entries(world, self.staging.path(), sink);
+        assert_eq!(names(self.staging.path()), [""; 0], "no draft stays");
+        report
+    }
+
+    fn export(&self, world: &World) -> treewarden::Result<ExportReport> {
+        self.export_to(&mut self.sink(), world)
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.server.objects(BUCKET).into_keys().collect()
+    }
+
+    /// Reads an object as the file that it is.
+    fn read(&self, key: &str) -> Read {
+        let content = self.server.object(BUCKET, key).unwrap_or_else(|| panic!("no object {key:?}"));
+        let dir = Tree::new();
+        fs::write(dir.join("object"), content).unwrap();
+        Read::file(&dir.join("object"))
+    }
+
+    /// The requests, each as its method and the word in its query that tells what it is.
+    fn asked(&self) -> Vec<String> {
+        let words = ["list-type", "partNumber", "uploads", "uploadId", "delete"];
+        let of = |query: &str| words.into_iter().find(|word| query.contains(word)).unwrap_or_default();
+        self.server.requests().iter().map(|r| format!("{} {}", r.method, of(&r.query))).collect()
+    }
+}
+
+fn entries(world: &World, staging: &Path, sink: &mut StorageSink) -> treewarden::Result<ExportReport> {
+    let (snapshot, filter) = (world.snapshot(), Filter::new());
+    export::files(Content::Entries(&snapshot, &filter), &partitioned(), staging, sink)
+}
+
+/// The key of the part of the snapshot that is current.
+fn part(world: &World) -> String {
+    format!("{FOLDER}/part-{}.parquet", world.snapshot().seq())
+}
+
+fn memory_sink(memory: &Arc<Memory>) -> StorageSink {
+    let storage: Arc<dyn Storage> = memory.clone();
+    StorageSink::new(storage, "lake").unwrap().retry(5, ms(1), ms(4))
+}
+
+#[test]
+fn a_bucket_holds_the_partitions_of_an_export() {
+    let (lake, world) = (Lake::new(), odd());
+    let name = "für a+b=c %41";
+    let other = second_root(&world, name, |t| {
+        t.file("x", "1").file("y/z", "2");
+    });
+    let (snapshot, filter) = (world.snapshot(), Filter::new());
+    let options = ExportOptions::new().host("nas 1:Küche").token(world.warden().token());
+    let content = || Content::Entries(&snapshot, &filter);
+    let report = export::files(content(), &options, lake.staging.path(), &mut lake.sink()).unwrap();
+    assert_eq!((report.rows, report.files), (8, 2));
+    assert_eq!(names(lake.staging.path()), [""; 0], "no draft stays");
+
+    let (host, seq) = ("lake/host=nas%201%3AK%C3%BCche", snapshot.seq());
+    let encoded = format!("{host}/root=f%C3%BCr%20a%2Bb%3Dc%20%2541/part-{seq}.parquet");
+    let plain = format!("{host}/root=root/part-{seq}.parquet");
+    assert_eq!(lake.keys(), [encoded.clone(), plain.clone()]);
+    assert_same("the other root", &disk(&other, name), &listing(&lake.read(&encoded)));
+    assert_same("the first root", &disk(&world.tree, ROOT), &listing(&lake.read(&plain)));
+    assert_eq!(lake.read(&plain).fact("host"), "nas 1:Küche");
+    let bytes: usize = lake.server.objects(BUCKET).values().map(Vec::len).sum();
+    assert_eq!(report.bytes, bytes as u64);
+    let its = lake.server.attribute(BUCKET, &plain, "content_type");
+    assert_eq!(its.as_deref(), Some("application/vnd.apache.parquet"));
+
+    // The next one takes its place, under names that need care.
+    world.tree.file("new", "x");
+    world.scan();
+    let (snapshot, seq) = (world.snapshot(), world.snapshot().seq());
+    let content = Content::Entries(&snapshot, &filter);
+    export::files(content, &options, lake.staging.path(), &mut lake.sink()).unwrap();
+    let plain = format!("{host}/root=root/part-{seq}.parquet");
+    let encoded = format!("{host}/root=f%C3%BCr%20a%2Bb%3Dc%20%2541/part-{seq}.parquet");
+    assert_eq!(lake.keys(), [encoded, plain.clone()]);
+    assert_eq!(lake.read(&plain).rows(), 7);
+}
+
+#[test]
+fn a_part_in_a_bucket_takes_the_place_of_older_ones_and_of_nothing_else() {
+    let (lake, world) = (Lake::new(), odd());
+    let others = [
+        "lake/changes-1.parquet",
+        "lake/host=nas/part-1.parquet",
+        "lake/host=nas/root=root/changes-1.parquet",
+        "lake/host=nas/root=root/part-00001-ab.parquet",
+        "lake/host=nas/root=root/part-1.parquet.bak",
+        "lake/host=nas/root=root/part-x.parquet",
+        "lake/host=nas/root=root/sub/part-1.parquet",
+        "lake/host=nas/root=root2/part-1.parquet",
+        "lake/host=nas2/root=root/part-1.parquet",
+        "host=nas/root=root/part-1.parquet",
+    ];
+    for key in others {
+        lake.server.put_object(BUCKET, key, b"of another");
+    }
+    lake.server.put_object(BUCKET, &format!("{FOLDER}/part-1.parquet"), b"older");
+    for _ in 0..2 {
+        lake.export(&world).unwrap();
+        let mut expected: Vec<String> = others.iter().map(|key| (*key).to_owned()).collect();
+        expected.push(part(&world));
+        expected.sort();
+        assert_eq!(lake.keys(), expected);
+    }
+    // Deleted at last: until then a reader sees the older one.
+    assert_eq!(lake.asked()[..4], ["GET list-type", "PUT ", "GET list-type", "POST delete"]);
+
+    // Changes are only added, and nothing is listed for them.
+    lake.server.clear_requests();
+    let content = Content::Changes(Box::new(world.warden().changes(0).unwrap()), 3);
+    export::files(content, &partitioned(), lake.staging.path(), &mut lake.sink()).unwrap();
+    assert_eq!(lake.asked(), ["PUT "]);
+    assert!(lake.keys().contains(&format!("{FOLDER}/changes-3.parquet")));
+}
+
+#[test]
+fn a_newer_part_in_a_bucket_is_neither_removed_nor_joined() {
+    let (lake, world) = (Lake::new(), odd());
+    let newer = format!("{FOLDER}/part-999999.parquet");
+    lake.server.put_object(BUCKET, &newer, b"of another state file");
+    let error = refused("a newer part", lake.export(&world), &[ErrorKind::Conflict]);
+    assert!(error.message().contains("part-999999.parquet"), "{error}");
+    assert_eq!(lake.keys(), [newer]);
+    assert_eq!(lake.asked(), ["GET list-type"], "nothing was sent");
+}
+
+#[test]
+fn of_two_exports_at_the_same_time_the_newer_part_stays() {
+    let (memory, world, staging) = (Memory::new(), odd(), Tree::new());
+    let (there, newer) = (memory.again(), format!("{FOLDER}/part-999999.parquet"));
+    let key = newer.clone();
+    memory.midway(move |_| there.plant(&key, b"the other one was faster"));
+    entries(&world, staging.path(), &mut memory_sink(&memory)).unwrap();
+    assert_eq!(memory.puts(), [part(&world)]);
+    assert_eq!(memory.objects().into_keys().collect::<Vec<_>>(), [newer]);
+}
+
+#[test]
+fn a_large_part_is_sent_in_pieces() {
+    let lake = Lake::new();
+    let rows = 300_000;
+    let export = |sink: &mut StorageSink| {
+        export::files(Content::Changes(Box::new(noise(rows)), 1), &partitioned(), lake.staging.path(), sink)
+    };
+    let report = export(&mut lake.sink()).unwrap();
+    assert!(report.bytes > 8 * MIB, "{report:?}");
+    let pieces = lake.asked().iter().filter(|asked| *asked == "PUT partNumber").count() as u64;
+    assert_eq!(pieces, report.bytes.div_ceil(8 * MIB));
+    assert_eq!(lake.server.uploads_open(BUCKET), 0);
+    let key = "lake/host=nas/root=r/changes-1.parquet";
+    assert_eq!((lake.keys(), lake.read(key).rows()), (vec![key.to_owned()], rows));
+    let whole = lake.server.object(BUCKET, key);
+
+    // A lost answer, a wrong sum and a cut in each of its requests.
+    let faults = lake.server.faults();
+    faults.once(When::create_upload(), Fault::slow_down(None));
+    faults.once(When::part(), Fault::CutRequestAfter(100_000));
+    faults.once(When::part(), Fault::WrongEtag);
+    faults.once(When::complete_upload(), Fault::LoseResponse);
+    export(&mut lake.sink()).unwrap();
+    assert_eq!((faults.left(), lake.server.uploads_open(BUCKET)), (0, 0));
+    assert_eq!(lake.server.object(BUCKET, key), whole);
+
+    // One that fails for good leaves no pieces, even where throwing them away fails at first.
+    lake.server.remove_object(BUCKET, key);
+    faults.always(When::part(), Fault::status(403, "AccessDenied"));
+    faults.times(2, When::abort_upload(), Fault::internal_error());
+    refused("pieces that are refused", export(&mut lake.sink()), &[ErrorKind::PermissionDenied]);
+    assert_eq!((faults.left(), lake.server.uploads_open(BUCKET)), (0, 0));
+    assert_eq!(lake.keys(), [""; 0]);
+    assert_eq!(names(lake.staging.path()), [""; 0]);
+}
+
+#[test]
+fn what_a_store_answers_wrong_is_put_right() {
+    let (lake, world) = (Lake::new(), odd());
+    let older = format!("{FOLDER}/part-1.parquet");
+    let faults = lake.server.faults();
+    for (request, fault) in [
+        (When::put(), Fault::slow_down(None)),
+        (When::put(), Fault::internal_error()),
+        (When::put(), Fault::CutRequestAfter(10)),
+        (When::put(), Fault::LoseResponse),
+        (When::put(), Fault::WrongEtag),
+        (When::list(), Fault::slow_down(None)),
+        (When::list(), Fault::CutResponseAfter(40)),
+        (When::delete_many(), Fault::internal_error()),
+        (When::delete_many(), Fault::LoseResponse),
+    ] {
+        let what = format!("{request:?} {fault:?}");
+        lake.server.put_object(BUCKET, &older, b"older");
+        faults.times(2, request, fault);
+        lake.export(&world).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((lake.keys(), faults.left()), (vec![part(&world)], 0), "{what}");
+        assert_eq!(lake.read(&part(&world)).rows(), 6, "{what}");
+        faults.clear();
+    }
+    for seed in 0..10 {
+        lake.server.put_object(BUCKET, &older, b"older");
+        faults.storm(seed, 0.3);
+        let mut sink = lake.sink().retry(15, ms(1), ms(5));
+        lake.export_to(&mut sink, &world).unwrap_or_else(|error| panic!("storm {seed}: {error}"));
+        assert_eq!(lake.keys(), [part(&world)], "storm {seed}");
+        assert_eq!(lake.read(&part(&world)).rows(), 6, "storm {seed}");
+        faults.clear();
+    }
+}
+
+#[test]
+fn a_store_that_fails_for_good_is_told_and_the_older_part_stays() {
+    let (lake, world) = (Lake::new(), odd());
+    let older = format!("{FOLDER}/part-1.parquet");
+    lake.server.put_object(BUCKET, &older, b"older");
+    let faults = lake.server.faults();
+    let (denied, expired) = (|| Fault::status(403, "AccessDenied"), Fault::expired_token);
+    let no_bucket = || Fault::status(404, "NoSuchBucket");
+    use ErrorKind::{Io, NotFound, PermissionDenied};
+    // The last one: how many requests, each fault being for all of its kind.
+    for (request, fault, kind, requests) in [
+        (When::any(), denied(), PermissionDenied, 1),
+        (When::any(), expired(), PermissionDenied, 1),
+        (When::any(), no_bucket(), NotFound, 1),
+        (When::put(), denied(), PermissionDenied, 2),
+        (When::any(), Fault::internal_error(), Io, 5),
+        (When::put(), Fault::internal_error(), Io, 6),
+        (When::put(), Fault::slow_down(None), Io, 21),
+    ] {
+        let what = format!("{request:?} {fault:?}");
+        lake.server.clear_requests();
+        faults.always(request, fault);
+        let mut sink = lake.sink().retry(5, Duration::from_micros(100), ms(1));
+        let error = refused(&what, lake.export_to(&mut sink, &world), &[kind]);
+        assert!(error.hint().is_some(), "{what}: {error}");
+        assert_eq!(lake.asked().len(), requests, "{what}: {:?}", lake.asked());
+        assert_eq!(lake.keys(), std::slice::from_ref(&older), "{what}");
+        faults.clear();
+    }
+    // An answer that is always wrong: what is there may be right, and is not believed.
+    faults.always(When::put(), Fault::WrongEtag);
+    refused("a wrong sum", lake.export(&world), &[Io]);
+    assert!(lake.keys().contains(&older));
+    faults.clear();
+    faults.always(When::delete_many(), denied());
+    let error = refused("a deletion that is refused", lake.export(&world), &[PermissionDenied]);
+    assert!(error.hint().is_some_and(|hint| hint.contains("rows count")), "{error}");
+    assert_eq!(lake.keys(), [older, part(&world)], "the new one is in place");
+    faults.clear();
+    lake.export(&world).unwrap();
+    assert_eq!(lake.keys(), [part(&world)]);
+}
+
+#[test]
+fn a_store_is_not_asked_sooner_than_it_wants() {
+    let (lake, world) = (Lake::new(), odd());
+    lake.server.faults().once(When::put(), Fault::slow_down(Some(1)));
+    let begun = Instant::now();
+    lake.export(&world).unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(lake.server.faults().left(), 0);
+}
+
+#[test]
+fn an_export_to_a_storage_can_be_cancelled() {
+    let (world, staging) = (odd(), Tree::new());
+    let older = format!("{FOLDER}/part-1.parquet");
+    let planted = || {
+        let memory = Memory::new();
+        memory.plant(&older, b"older");
+        memory
+    };
+    let kept = |what: &str, memory: &Memory| {
+        let keys: Vec<String> = Objects::into_keys(memory.objects()).collect();
+        assert_eq!(keys, std::slice::from_ref(&older), "{what}");
+        assert_eq!(names(staging.path()), [""; 0], "{what}");
+    };
+
+    let (memory, token) = (planted(), CancelToken::new());
+    token.cancel();
+    let mut sink = memory_sink(&memory).cancel(token);
+    refused("before it begins", entries(&world, staging.path(), &mut sink), &[ErrorKind::Cancelled]);
+    memory.assert_quiet("before it begins");
+    kept("before it begins", &memory);
+
+    let (memory, token) = (planted(), CancelToken::new());
+    let its = token.clone();
+    memory.midway(move |_| its.cancel());
+    let mut sink = memory_sink(&memory).cancel(token);
+    refused("within a file", entries(&world, staging.path(), &mut sink), &[ErrorKind::Cancelled]);
+    kept("within a file", &memory);
+
+    // A wait of an hour ends at once.
+    let (memory, token) = (planted(), CancelToken::new());
+    let its = token.clone();
+    memory.script(move |call| match call {
+        Call::Put(_) => {
+            its.cancel();
+            Some(failure(StorageFault::Transient))
+        }
+        _ => None,
+    });
+    let hour = Duration::from_secs(3_600);
+    let mut sink = memory_sink(&memory).retry(5, hour, hour).cancel(token);
+    refused("while it waits", entries(&world, staging.path(), &mut sink), &[ErrorKind::Cancelled]);
+    kept("while it waits", &memory);
+}
+
+/// A storage that puts, and nothing else.
+struct PutsAlone(Arc<Memory>);
+
+impl Storage for PutsAlone {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn describe(&self) -> String {
+        "a storage that puts\n".to_owned()
+    }
+
+    fn check_key(&self, key: &str) -> StorageResult<()> {
+        self.0.check_key(key)
+    }
+
+    fn put(&self, put: &Put<'_>) -> StorageResult<Stored> {
+        self.0.put(put)
+    }
+
+    fn delete(&self, keys: &[&str]) -> Vec<StorageResult<()>> {
+        self.0.delete(keys)
+    }
+}
+
+#[test]
+fn what_a_storage_cannot_do_is_said_before_anything_is_sent() {
+    let (memory, world, staging) = (Memory::new(), odd(), Tree::new());
+    let puts: Arc<dyn Storage> = Arc::new(PutsAlone(Arc::clone(&memory)));
+    let mut sink = StorageSink::new(puts, "").unwrap();
+    let failed = entries(&world, staging.path(), &mut sink);
+    refused("it cannot be listed", failed, &[ErrorKind::Unsupported]);
+    memory.assert_quiet("it cannot be listed");
+    let changes = || Content::Changes(Box::new(noise(5)), 1);
+    export::files(changes(), &partitioned(), staging.path(), &mut sink).unwrap();
+    assert_eq!(memory.puts(), ["host=nas/root=r/changes-1.parquet"]);
+    memory.clear_calls();
+
+    let local: Arc<dyn Storage> = Arc::new(LocalStorage::new("https://example.org"));
+    refused("files in place", StorageSink::new(local, ""), &[ErrorKind::Unsupported]);
+    let nowhere = Target::directory(staging.join("nowhere"));
+    refused("no directory", StorageSink::connect(&nowhere, &Credentials::none(), ""), &[ErrorKind::NotFound]);
+    for prefix in ["/a", "a//b", "..", "a\nb"] {
+        let storage: Arc<dyn Storage> = memory.clone();
+        refused(prefix, StorageSink::new(storage, prefix), &[ErrorKind::InvalidArgument]);
+    }
+
+    let storage: Arc<dyn Storage> = memory.clone();
+    let mut sink = StorageSink::new(storage, &"p".repeat(1_000)).unwrap();
+    refused("a long key", entries(&world, staging.path(), &mut sink), &[ErrorKind::TooLarge]);
+    for bad in ["", "/f", "../f", "a//f", "a/."] {
+        refused(bad, sink.put(bad, &staging.join("f")), &[ErrorKind::InvalidArgument]);
+    }
+    refused("no file", sink.put("f", &staging.join("nowhere")), &[ErrorKind::NotFound]);
+    refused("a directory", sink.put("f", staging.path()), &[ErrorKind::InvalidArgument]);
+    memory.assert_quiet("none of these");
+}
+
+/// A directory as a target, without a store.
+#[test]
+fn a_directory_is_a_storage_too() {
+    let (world, out) = (odd(), Tree::new());
+    out.dir("lake").dir("staging");
+    let target = Target::directory(out.join("lake"));
+    let mut sink = StorageSink::connect(&target, &Credentials::none(), "trees/").unwrap();
+    for file in ["new", "newer"] {
+        world.tree.file(file, "x");
+        world.scan();
+        entries(&world, &out.join("staging"), &mut sink).unwrap();
+        let part = format!("trees/host=nas/root=root/part-{}.parquet", world.snapshot().seq());
+        assert_eq!(names(&out.join("lake")), std::slice::from_ref(&part));
+        let read = Read::file(&out.join("lake").join(part));
+        assert_same("the file against the disk", &disk(&world.tree, ROOT), &listing(&read));
+    }
 }

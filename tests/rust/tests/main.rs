@@ -42,6 +42,12 @@ mod work_threads;
 mod mirror;
 // A child process killed while it brings a bucket in step.
 mod mirror_crash;
+// A mirror whose storage is in trouble, and what its own program does meanwhile.
+mod mirror_endurance;
+// Names that a directory as a store takes for one another.
+mod mirror_names;
+// What a mirror never deletes and never overwrites.
+mod mirror_safety;
 // A bucket under every fault of the protocol, and a CDN that is told of what changed.
 mod mirror_s3;
 // Random trees and operations against a naive reference.

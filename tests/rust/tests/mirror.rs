@@ -13,11 +13,11 @@ use support::mirror::{
 };
 use support::work::scanned;
 use support::{
-    ROOT, Setup, Tree, World, address, bytes_of, is_root, refused, show, skip, wait_until, within,
+    ROOT, Setup, Tree, World, address, bytes_of, is_root, now_ns, refused, show, skip, wait_until, within,
 };
 use treewarden::mirror::{
-    AuditFinding, AuditKind, AuditOptions, Credentials, Mirror, MirrorContext, MirrorOptions, MirrorStep,
-    Storage, StorageFault, Target, UrlChange,
+    AuditFinding, AuditKind, AuditOptions, Capabilities, Credentials, Listed, Mirror, MirrorContext,
+    MirrorOptions, MirrorStep, Put, Storage, StorageError, StorageFault, Stored, Target, UrlChange,
 };
 use treewarden::{
     CancelToken, Clock, ContentHash, ErrorKind, RootOptions, RootState, RootWatch, ScanOptions, Walker,
@@ -109,6 +109,28 @@ fn the_first_run_sends_everything_and_nothing_changed_asks_for_nothing() {
 }
 
 #[test]
+fn what_waits_is_counted_and_as_old_as_it_is() {
+    let (world, clock, memory, mirror) = mirrored();
+    let status = mirror.status();
+    assert_eq!((status.pending, status.oldest_pending_ns), (Some(0), None));
+    clock.advance_ms(3_600_000);
+    world.tree.file("new", "n").append("a.txt", "more").remove("empty").dir("more");
+    world.scan();
+    for _ in 0..2 {
+        let waiting = mirror.status();
+        assert_eq!(waiting.pending, Some(3));
+        // The clock of the test is ahead of the files: they came after the last run.
+        assert_eq!((waiting.oldest_pending_ns, waiting.objects), (status.last_run_ns, 4));
+    }
+    memory.script(|call| matches!(call, Call::Put(_)).then(|| failure(StorageFault::Source)));
+    assert_eq!(run(&mirror).failed, 2);
+    assert_eq!((mirror.status().pending, mirror.status().objects), (Some(2), 2));
+    memory.clear_script();
+    finish("afterwards", &mirror);
+    assert_eq!((mirror.status().pending, mirror.status().objects), (Some(0), 4));
+}
+
+#[test]
 fn only_what_changed_is_sent_and_deletions_come_last() {
     let (world, _clock, memory, mirror) = mirrored();
     world.tree.append("a.txt", "more").file("new/x", "x").remove("empty");
@@ -139,6 +161,128 @@ fn what_moved_is_copied_and_not_sent_again() {
     memory.clear_calls();
     finish("nothing changed since", &mirror);
     memory.assert_quiet("nothing changed since");
+}
+
+#[test]
+fn what_moved_keeps_its_object_until_it_is_there_under_its_new_name() {
+    // Old enough for a scan to trust it, and not for the mirror.
+    let clock = Clock::manual(now_ns() + 10_000_000_000);
+    let world = Setup::new(Walker::Auto).clock(&clock).build(library);
+    world.scan();
+    let memory = Memory::new();
+    let mirror = open(&world, &options().settle_ms(0), &memory);
+    finish("the first run", &mirror);
+    let mirror = open(&world, &options().settle_ms(10_300), &memory);
+    let before = memory.objects();
+
+    // Not still yet: the name is new, and so is the time of its change.
+    world.tree.rename("a.txt", "z.txt");
+    world.scan();
+    memory.clear_calls();
+    let plan = mirror.plan().unwrap();
+    assert_eq!((plan.unsettled, plan.uploads, plan.deletes), (1, 0, 0), "{plan:?}");
+    let report = run(&mirror);
+    assert_eq!((report.unsettled, report.deleted), (1, 0), "{report:?}");
+    memory.assert_quiet("not still yet");
+    clock.advance_ms(3_600_000);
+    let report = finish("still", &mirror);
+    assert_eq!((report.copied, report.uploaded, report.deleted), (1, 0, 1), "{report:?}");
+    assert_mirrored("still", &world, &memory);
+
+    // Edited on the way, and it cannot be sent.
+    world.tree.rename("z.txt", "a.txt").append("a.txt", "more");
+    world.scan();
+    for (fault, kind) in [(StorageFault::Source, "fails"), (StorageFault::Rejected, "is rejected")] {
+        memory.script(move |call| matches!(call, Call::Put(_)).then(|| failure(fault.clone())));
+        for _ in 0..3 {
+            let report = run(&mirror);
+            assert_eq!((report.failed + report.refused, report.deleted), (1, 0), "{kind}: {report:?}");
+            assert_eq!(memory.objects().get("z.txt"), before.get("a.txt"), "{kind}: the only copy");
+        }
+    }
+    memory.clear_script();
+    world.tree.append("a.txt", "!");
+    catch_up("sent", &world, &memory, &mirror);
+}
+
+#[test]
+fn what_is_replaced_as_a_whole_waits_and_what_only_moved_does_not() {
+    let (world, _clock, memory, mirror) = many(150, &options());
+    finish("the first run", &mirror);
+    for n in 0..5 {
+        world.tree.rename(format!("d{n}"), format!("moved{n}"));
+    }
+    world.scan();
+    let plan = mirror.plan().unwrap();
+    assert_eq!((plan.copies, plan.deletes, plan.held), (150, 150, false), "{plan:?}");
+    let report = finish("moved", &mirror);
+    assert_eq!((report.copied, report.deleted), (150, 150), "{report:?}");
+
+    // Each under another name and with another content, as by a program that encrypts it.
+    for name in world.ls().into_iter().filter(|name| name.contains("/f")) {
+        world.tree.rename(&name, format!("{name}.locked")).file(format!("{name}.locked"), "not readable");
+    }
+    world.scan();
+    let plan = mirror.plan().unwrap();
+    assert_eq!((plan.uploads, plan.deletes, plan.held), (150, 150, true), "{plan:?}");
+    for _ in 0..2 {
+        let report = run(&mirror);
+        assert_eq!((report.held, report.deleted), (150, 0), "{report:?}");
+        assert_eq!(memory.objects().len(), 300, "both are there");
+    }
+    assert_eq!(mirror.sync(&MirrorContext::new().accept_deletes(true)).unwrap().deleted, 150);
+    assert_mirrored("accepted", &world, &memory);
+}
+
+#[test]
+fn what_other_patterns_leave_out_waits_and_goes_when_it_is_meant() {
+    let (world, _clock, memory, mirror) = many(150, &options());
+    finish("the first run", &mirror);
+    let mirror = {
+        drop(mirror);
+        open(&world, &options().glob("d0/*"), &memory)
+    };
+    let plan = mirror.plan().unwrap();
+    assert_eq!((plan.deletes, plan.held), (120, true), "{plan:?}");
+    for _ in 0..3 {
+        let report = run(&mirror);
+        assert_eq!((report.held, report.deleted, report.is_complete()), (120, 0, false), "{report:?}");
+    }
+    // Also what is no file any more meanwhile.
+    world.tree.remove("d1/f001");
+    world.scan();
+    assert_eq!(run(&mirror).held, 120);
+    memory.script(|call| matches!(call, Call::Delete(_)).then(|| failure(StorageFault::Transient)));
+    let failed = mirror.sync(&MirrorContext::new().accept_deletes(true)).unwrap();
+    assert_eq!((failed.failed, failed.deleted), (120, 0), "{failed:?}");
+    memory.clear_script();
+    let report = mirror.sync(&MirrorContext::new().accept_deletes(true)).unwrap();
+    assert_eq!((report.held, report.deleted, report.is_complete()), (0, 120, true), "{report:?}");
+    assert!(memory.objects().keys().all(|key| key.starts_with("d0/")));
+    assert_eq!(memory.objects().len(), 30);
+}
+
+#[test]
+fn a_file_that_may_not_be_sent_keeps_nothing_else_from_going() {
+    let (world, _clock, memory, mirror) = mirrored();
+    world.tree.file("denied", "d").remove("empty");
+    world.scan();
+    memory.script(|call| match call {
+        Call::Put(key) if key == "denied" => Some(failure(StorageFault::Denied)),
+        _ => None,
+    });
+    for _ in 0..2 {
+        let report = run(&mirror);
+        assert_eq!(report.failed, 1, "{report:?}");
+        assert!(!memory.objects().contains_key("empty"));
+        world.tree.append("a.txt", "more");
+        world.scan();
+    }
+    run(&mirror);
+    assert_eq!(memory.puts().last().map(String::as_str), Some("denied"));
+    memory.clear_script();
+    finish("allowed", &mirror);
+    assert_mirrored("allowed", &world, &memory);
 }
 
 #[test]
@@ -562,6 +706,51 @@ fn a_large_share_waits_until_it_is_meant() {
 }
 
 #[test]
+fn a_tree_that_goes_away_in_pieces_waits_as_one_that_goes_at_once() {
+    let (mut world, clock, memory, mirror) = many(300, &options());
+    finish("the first run", &mirror);
+    world.tree.remove("d0").remove("d1");
+    world.scan();
+    assert_eq!(finish("two fifths", &mirror).deleted, 120);
+    world.tree.remove("d2");
+    world.scan();
+    let report = run(&mirror);
+    assert_eq!((report.held, report.deleted), (60, 0), "three fifths within an hour: {report:?}");
+    assert!(mirror.plan().unwrap().held);
+
+    // What comes in the place of what went is no loss.
+    for n in 0..60 {
+        world.tree.file(format!("new/{n}"), "n");
+    }
+    world.scan();
+    clock.advance_ms(2_000);
+    assert_eq!(finish("as many as before", &mirror).deleted, 60);
+    assert_mirrored("as many as before", &world, &memory);
+
+    world.tree.remove("new");
+    world.scan();
+    assert_eq!(run(&mirror).held, 60);
+    clock.advance_ms(3_700_000);
+    assert_eq!(finish("an hour later", &mirror).deleted, 60, "a third of what was there an hour ago");
+
+    // What was meant does not count against what comes after.
+    world.tree.remove("d3").file("x", "x");
+    world.scan_as(ScanOptions::accept_missing);
+    assert_eq!(run(&mirror).held, 60, "two thirds");
+    assert_eq!(mirror.sync(&MirrorContext::new().accept_deletes(true)).unwrap().deleted, 60);
+    world.tree.remove("d4/f014");
+    world.scan_as(ScanOptions::accept_missing);
+    assert_eq!(finish("one more", &mirror).deleted, 1);
+    drop(mirror);
+    world.reopen();
+    let mirror = open(&world, &options(), &memory);
+    world.tree.remove("d4/f019");
+    world.scan_as(ScanOptions::accept_missing);
+    assert_eq!(finish("the hour begins anew", &mirror).deleted, 1);
+    assert_mirrored("in the end", &world, &memory);
+}
+
+#[test]
 fn deletions_go_in_batches_of_the_storage() {
     let memory = Memory::with_delete_max(3);
     let (world, _clock) = scanned(|t| {
@@ -679,7 +868,7 @@ fn a_refusal_of_the_credentials_ends_the_run_and_the_next_goes_on() {
             if fault == StorageFault::Denied { ErrorKind::PermissionDenied } else { ErrorKind::NotFound };
         let error = refused("refused", mirror.sync(&MirrorContext::new()), &[kind]);
         assert!(error.hint().is_some(), "{error}");
-        assert!(memory.puts().len() <= 30 + 4, "asked {} times", memory.puts().len());
+        assert!(memory.puts().len() <= 30 + 6, "asked {} times", memory.puts().len());
         let sent: BTreeSet<String> = memory.objects().into_keys().collect();
         assert_eq!((sent.len(), listed(&mirror)), (30, sent));
         let status = mirror.status();
@@ -1006,7 +1195,7 @@ fn an_audit_finds_what_others_did_and_mends_what_it_may() {
     let memory = Memory::new();
     let mirror = open(&world, &options().prefix("p"), &memory);
     finish("the first run", &mirror);
-    let clean = mirror.audit(AuditOptions::new()).unwrap();
+    let clean = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(clean.is_clean(), "{clean:?}");
     assert_eq!((clean.listed, clean.matched), (4, 4));
 
@@ -1022,7 +1211,7 @@ fn an_audit_finds_what_others_did_and_mends_what_it_may() {
     assert_eq!(run(&mirror).failed, 1);
     memory.clear_script();
 
-    let report = mirror.audit(AuditOptions::new()).unwrap();
+    let report = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(!report.is_clean());
     let found: Vec<(&str, AuditKind)> =
         report.findings.iter().map(|f: &AuditFinding| (f.key.as_str(), f.kind)).collect();
@@ -1042,7 +1231,7 @@ fn an_audit_finds_what_others_did_and_mends_what_it_may() {
     finish("what failed before", &mirror);
     assert_eq!((memory.puts(), memory.deletes()), (vec!["p/empty".to_owned()], vec![]), "it only told");
 
-    let again = mirror.audit(AuditOptions::new().repair(true).delete_unknown(true)).unwrap();
+    let again = mirror.audit(&AuditOptions::new().repair(true).delete_unknown(true)).unwrap();
     assert_eq!((again.lost, again.different, again.unknown, again.unsure), (1, 1, 2, 0), "{again:?}");
     assert_eq!(mirror.urls().url("root/a.txt"), None, "what is lost has no address");
     memory.clear_calls();
@@ -1054,8 +1243,136 @@ fn an_audit_finds_what_others_did_and_mends_what_it_may() {
         expected.insert(stays.to_owned(), b"?".to_vec());
     }
     assert_equal("mended", &expected, &memory.objects());
-    let report = mirror.audit(AuditOptions::new()).unwrap();
+    let report = mirror.audit(&AuditOptions::new()).unwrap();
     assert_eq!((report.unknown, report.lost, report.different, report.unsure), (1, 0, 0, 0), "{report:?}");
+}
+
+#[test]
+fn an_audit_begins_anew_when_its_listing_breaks_off_and_ends_when_it_is_cancelled() {
+    let (_world, _clock, memory, mirror) = mirrored();
+    memory.take("a.txt");
+    let left = AtomicUsize::new(2);
+    memory.script(move |_| {
+        let again = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        again.is_ok().then(|| failure(StorageFault::Transient))
+    });
+    let report = mirror.audit(&AuditOptions::new()).unwrap();
+    assert_eq!((report.listed, report.matched, report.lost), (3, 3, 1), "{report:?}");
+    assert_eq!(memory.calls(), [Call::List, Call::List, Call::List]);
+
+    memory.script(|_| Some(failure(StorageFault::Transient)));
+    memory.clear_calls();
+    refused("never", mirror.audit(&AuditOptions::new()), &[ErrorKind::Io]);
+    assert_eq!(memory.calls().len(), 3, "as often as a request is tried");
+
+    memory.clear_script();
+    let (token, its) = (CancelToken::new(), CancelToken::new());
+    let theirs = its.clone();
+    memory.script(move |_| {
+        theirs.cancel();
+        None
+    });
+    let options = AuditOptions::new().repair(true).cancel(its);
+    refused("cancelled", mirror.audit(&options), &[ErrorKind::Cancelled]);
+    memory.clear_script();
+    memory.clear_calls();
+    token.cancel();
+    refused("before it began", mirror.audit(&options.cancel(token)), &[ErrorKind::Cancelled]);
+    finish("nothing is mended", &mirror);
+    memory.assert_quiet("nothing is mended");
+}
+
+/// A storage in memory one of whose calls hangs until it is interrupted.
+struct Hanging {
+    memory: Arc<Memory>,
+    at: &'static str,
+    inside: AtomicBool,
+    interrupts: AtomicUsize,
+}
+
+impl Hanging {
+    fn hang(&self, at: &str) -> Result<(), StorageError> {
+        if at != self.at {
+            return Ok(());
+        }
+        let before = self.interrupts.load(Ordering::SeqCst);
+        self.inside.store(true, Ordering::SeqCst);
+        while self.interrupts.load(Ordering::SeqCst) == before {
+            std::thread::yield_now();
+        }
+        Err(failure(StorageFault::Transient))
+    }
+}
+
+impl Storage for Hanging {
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+
+    fn describe(&self) -> String {
+        self.memory.describe()
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), StorageError> {
+        self.memory.check_key(key)
+    }
+
+    fn put(&self, put: &Put<'_>) -> Result<Stored, StorageError> {
+        self.hang("put")?;
+        self.memory.put(put)
+    }
+
+    fn delete(&self, keys: &[&str]) -> Vec<Result<(), StorageError>> {
+        match self.hang("delete") {
+            Ok(()) => self.memory.delete(keys),
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn copy(&self, from: &str, to: &str) -> Result<Stored, StorageError> {
+        self.hang("copy")?;
+        self.memory.copy(from, to)
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed) -> bool) -> Result<(), StorageError> {
+        self.hang("list")?;
+        self.memory.list(prefix, each)
+    }
+
+    fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_cancelled_call_ends_whatever_the_storage_is_at() {
+    for at in ["put", "copy", "delete", "list"] {
+        let (world, _clock, memory, mirror) = mirrored();
+        drop(mirror);
+        world.tree.append("a.txt", "more").rename("d/b.jpg", "c.jpg").remove("empty");
+        world.scan();
+        let hanging = Arc::new(Hanging {
+            memory: Arc::clone(&memory),
+            at,
+            inside: AtomicBool::new(false),
+            interrupts: AtomicUsize::new(0),
+        });
+        let mirror = world.warden().mirror_with("m", &options(), hanging.clone(), None).unwrap();
+        let token = CancelToken::new();
+        let (its, theirs) = (token.clone(), mirror.clone());
+        let thread = std::thread::spawn(move || match at {
+            "list" => theirs.audit(&AuditOptions::new().cancel(its)).map(drop),
+            _ => theirs.sync(&MirrorContext::new().cancel(its)).map(drop),
+        });
+        wait_until("it hangs", || hanging.inside.load(Ordering::SeqCst));
+        token.cancel();
+        let ended = support::live::joined(at, thread).map_err(|error| error.kind());
+        assert_eq!(ended, Err(ErrorKind::Cancelled), "{at}");
+        drop(mirror);
+        let mirror = open(&world, &options(), &memory);
+        finish(at, &mirror);
+        assert_mirrored(at, &world, &memory);
+    }
 }
 
 // ---------------------------------------------------------------------------------- following
@@ -1106,6 +1423,19 @@ fn a_mirror_that_follows_sends_changes_by_itself() {
         drop(world);
     });
     wait_until("the threads have let go of the storage", || Arc::strong_count(&memory) == 1);
+}
+
+#[test]
+fn what_follows_is_woken_by_an_audit_and_by_other_options() {
+    let (world, _clock, memory, mirror) = mirrored();
+    let following = mirror.follow().unwrap();
+    wait_until("it has run", || mirror.status().counters.runs >= 2);
+    memory.take("a.txt");
+    assert_eq!(mirror.audit(&AuditOptions::new().repair(true)).unwrap().lost, 1);
+    wait_until("mended", || memory.objects() == naive(world.tree.path(), ""));
+    let _same = open(&world, &options().glob("*.txt"), &memory);
+    wait_until("other patterns", || memory.objects().len() == 1);
+    following.stop();
 }
 
 #[test]
@@ -1329,7 +1659,7 @@ fn a_directory_holds_the_same_files() {
     world.scan();
     finish("changed", &mirror);
     assert_equal("changed", &expected(&world), &naive(remote.path(), ""));
-    let audit = mirror.audit(AuditOptions::new()).unwrap();
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
     assert_eq!((audit.lost, audit.unknown, audit.unsure), (0, 0, 0), "{audit:?}");
 }
 
@@ -1374,7 +1704,7 @@ fn a_directory_that_is_gone_loses_nothing() {
         remote.remove("copy");
     }
     remote.rename("aside", "copy");
-    mirror.audit(AuditOptions::new().repair(true)).unwrap();
+    mirror.audit(&AuditOptions::new().repair(true)).unwrap();
     finish("back", &mirror);
     assert_equal("back", &naive(world.tree.path(), ""), &naive(&remote.join("copy"), ""));
 }

@@ -161,7 +161,7 @@ impl Oracle {
         let mirror = self.mirror();
 
         // What the engine says that it knows.
-        let audit = mirror.audit(AuditOptions::new()).unwrap_or_else(|e| panic!("{what}: audit: {e}"));
+        let audit = mirror.audit(&AuditOptions::new()).unwrap_or_else(|e| panic!("{what}: audit: {e}"));
         assert_eq!((audit.lost, audit.different), (0, 0), "{what}: {audit:?}");
         let unsure: BTreeSet<&str> =
             audit.findings.iter().filter(|f| f.kind != AuditKind::Unknown).map(|f| f.key.as_str()).collect();
@@ -194,7 +194,7 @@ impl Oracle {
         assert!(untold.is_empty(), "{what}: the CDN was never told of {untold:?}");
         let status = mirror.status();
         assert_eq!((status.unsure, status.purges_waiting), (0, 0), "{what}: {status:?}");
-        let audit = mirror.audit(AuditOptions::new()).unwrap();
+        let audit = mirror.audit(&AuditOptions::new()).unwrap();
         assert!(audit.is_clean(), "{what}: {audit:?}");
         self.server.clear_requests();
         finish(what, &mirror);

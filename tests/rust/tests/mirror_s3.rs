@@ -127,7 +127,7 @@ fn everything_is_sent_once_large_files_in_parts_and_nothing_changed_is_no_reques
     let mirror = world.warden().mirror("m", &s3_credentials(), None).unwrap();
     finish("opened again", &mirror);
     remote.assert_quiet("opened again");
-    let audit = mirror.audit(AuditOptions::new()).unwrap();
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(audit.is_clean() && audit.matched == 17, "{audit:?}");
 
     // Moved: copied, also what was sent in parts. Deleted: in one request.
@@ -146,7 +146,7 @@ fn everything_is_sent_once_large_files_in_parts_and_nothing_changed_is_no_reques
     assert!(!requests.iter().any(|r| r.query.contains("partNumber=")), "it was sent again: {requests:?}");
     let deletions = requests.iter().filter(|r| r.method == "POST" && r.query.contains("delete")).count();
     assert_eq!(deletions, 1, "{requests:?}");
-    let audit = mirror.audit(AuditOptions::new()).unwrap();
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
 }
 
@@ -159,7 +159,7 @@ fn an_audit_finds_what_was_changed_in_the_bucket() {
     server.put_object(BUCKET, "img/d0/f3", &content(77, 1_600));
     server.put_object(BUCKET, "img/extra", b"?");
     server.put_object(BUCKET, "imgs/of somebody else", b"?");
-    let report = mirror.audit(AuditOptions::new().repair(true).delete_unknown(true)).unwrap();
+    let report = mirror.audit(&AuditOptions::new().repair(true).delete_unknown(true)).unwrap();
     assert_eq!((report.lost, report.different, report.unknown, report.unsure), (1, 1, 1, 0), "{report:?}");
     finish("mended", &mirror);
     let mut expected = wanted(&world);
@@ -177,7 +177,7 @@ fn what_no_request_can_mend_is_said_at_once() {
     let mirror = world.warden().mirror_to("m", &limits, &s3_target(&endpoint), &wrong).unwrap();
     let error = refused("a wrong secret", mirror.sync(&MirrorContext::new()), &[ErrorKind::PermissionDenied]);
     assert!(error.hint().is_some() && !error.to_string().contains("another-secret"), "{error}");
-    assert!(remote.server.requests().len() <= 4, "{:?}", remote.server.requests());
+    assert!(remote.server.requests().len() <= 6, "{:?}", remote.server.requests());
     assert!(remote.objects().is_empty() && mirror.urls().is_empty());
 
     let mirror = remote.open(&world);
@@ -276,7 +276,7 @@ fn no_fault_alone_keeps_anything_from_arriving() {
         finish(&what, &mirror);
         remote.assert_quiet(&what);
     }
-    let audit = mirror.audit(AuditOptions::new()).unwrap();
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
 }
 
@@ -319,7 +319,7 @@ fn expired_credentials_and_a_wrong_clock_end_the_run_with_advice() {
         assert!(error.to_string().to_lowercase().contains(word), "{error}");
         assert!(error.hint().is_some(), "{error}");
         assert!(!error.to_string().contains(SECRET_KEY), "{error}");
-        assert!(remote.server.requests().len() <= 4, "{:?}", remote.server.requests());
+        assert!(remote.server.requests().len() <= 6, "{:?}", remote.server.requests());
         assert_eq!(mirror.urls().len(), 60, "readers have the old objects");
 
         faults.clear();
@@ -356,6 +356,105 @@ fn credentials_that_expire_half_way_lose_nothing_that_was_acknowledged() {
         .filter(|r| sends(r).is_some_and(|key| sent.contains(key)))
         .collect();
     assert!(twice.is_empty(), "sent again: {twice:?}");
+}
+
+// ---------------------------------------------------------------------------------- what stores differ in
+
+/// Requests of this method, by what they were for.
+fn asked<'r>(requests: &'r [Request], method: &str) -> Vec<&'r str> {
+    let mut paths: Vec<&str> =
+        requests.iter().filter(|r| r.method == method).map(|r| r.path.as_str()).collect();
+    paths.sort_unstable();
+    paths
+}
+
+fn deletes_many(requests: &[Request]) -> usize {
+    requests.iter().filter(|r| r.method == "POST" && r.query.contains("delete")).count()
+}
+
+/// The answers of a store name the key: its words were once taken for those of a failure, and the file was sent
+/// again and again, or never deleted.
+#[test]
+fn a_key_may_hold_the_words_of_a_failure() {
+    let named = ["InternalError/large", "InternalError/small", "SlowDown.bin", "SlowDown.txt"];
+    let (remote, world, _clock, mirror) = start(|t| {
+        for name in named {
+            let is_large = name.ends_with("large") || name.ends_with("bin");
+            t.file(name, content(7, if is_large { LARGE } else { 700 }));
+        }
+        for n in 0..8 {
+            t.file(format!("plain-{n}"), content(n, 700));
+        }
+    });
+    let report = finish("the first run", &mirror);
+    assert_eq!((report.uploaded, report.retries), (12, 0), "{report:?}");
+    remote.assert_holds("the first run", &world);
+    let requests = remote.server.requests();
+    let completed = requests.iter().filter(|r| r.method == "POST" && r.query.contains("uploadId=")).count();
+    let parts = requests.iter().filter(|r| r.query.contains("partNumber=")).count();
+    assert_eq!((completed, parts, remote.server.uploads_open(BUCKET)), (2, 4, 0), "{requests:?}");
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
+    assert!(audit.is_clean(), "{audit:?}");
+
+    remote.server.clear_requests();
+    for name in named {
+        world.tree.remove(name);
+    }
+    world.tree.remove("plain-0").remove("plain-1");
+    world.scan();
+    let report = finish("deleted", &mirror);
+    assert_eq!((report.deleted, report.retries), (6, 0), "{report:?}");
+    remote.assert_holds("deleted", &world);
+    let requests = remote.server.requests();
+    let by_themselves = named.map(|name| format!("/bucket/img/{name}"));
+    assert_eq!(asked(&requests, "DELETE"), by_themselves);
+    assert_eq!(deletes_many(&requests), 1, "{requests:?}");
+}
+
+#[test]
+fn a_store_without_a_deletion_of_many_objects_is_asked_for_one_at_a_time() {
+    for (status, code) in [(501, "NotImplemented"), (405, "MethodNotAllowed"), (400, "InvalidArgument")] {
+        let (remote, world, _clock, mirror) = start(|t| {
+            for n in 0..20 {
+                t.file(format!("f{n:02}"), content(n, 64));
+            }
+        });
+        finish("the first run", &mirror);
+        remote.server.faults().always(When::delete_many(), Fault::status(status, code));
+        // It is asked once whether it can.
+        for (begin, questions) in [(0, 1), (4, 0)] {
+            remote.server.clear_requests();
+            for n in begin..begin + 4 {
+                world.tree.remove(format!("f{n:02}"));
+            }
+            world.scan();
+            let report = finish(code, &mirror);
+            assert_eq!((report.deleted, report.retries), (4, 0), "{status} {code}: {report:?}");
+            remote.assert_holds(code, &world);
+            let requests = remote.server.requests();
+            let each: Vec<String> = (begin..begin + 4).map(|n| format!("/bucket/img/f{n:02}")).collect();
+            assert_eq!(asked(&requests, "DELETE"), each, "{status} {code}");
+            assert_eq!(deletes_many(&requests), questions, "{status} {code}: {requests:?}");
+        }
+    }
+}
+
+#[test]
+fn a_large_file_whose_last_answer_was_lost_is_not_sent_again() {
+    let (remote, world, _clock, mirror) = start(|t| {
+        t.file("large", content(1, LARGE));
+    });
+    remote.server.faults().once(When::complete_upload(), Fault::LoseResponse);
+    let report = finish("the answer was lost", &mirror);
+    assert_eq!((report.uploaded, report.retries), (1, 0), "{report:?}");
+    assert_eq!(remote.server.faults().left(), 0);
+    remote.assert_holds("the answer was lost", &world);
+    let requests = remote.server.requests();
+    assert_eq!(asked(&requests, "PUT").len(), 2, "{requests:?}");
+    assert_eq!(asked(&requests, "HEAD"), ["/bucket/img/large"], "{requests:?}");
+    // The tag that is kept is the one of the object.
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
+    assert!(audit.is_clean() && audit.matched == 1, "{audit:?}");
 }
 
 // ---------------------------------------------------------------------------------- storms
@@ -434,7 +533,7 @@ fn storm(seed: u64) {
     remote.assert_holds("after the storm", &world);
     let open = remote.server.uploads_open(BUCKET);
     assert!(open <= lost, "seed {seed}: {open} uploads are open, the answers to {lost} were lost");
-    let audit = mirror.audit(AuditOptions::new()).unwrap();
+    let audit = mirror.audit(&AuditOptions::new()).unwrap();
     assert!(audit.is_clean(), "seed {seed}: {audit:?}");
     remote.server.clear_requests();
     finish("nothing changed since", &mirror);

@@ -1106,6 +1106,22 @@ fn a_moved_root_keeps_everything() {
 }
 
 #[test]
+fn a_root_that_is_moved_while_it_is_unavailable_is_ready_after_a_whole_scan() {
+    let (home, state) = (Tree::new(), Tree::new());
+    home.file("old/a", "1").file("old/d/b", "2");
+    let warden = Warden::open(state.join("state.tw")).unwrap();
+    warden.add_root(ROOT, home.join("old")).unwrap();
+    warden.scan(ROOT).unwrap();
+    home.rename("old", "new");
+    assert!(warden.scan(ROOT).unwrap().unavailable.is_some());
+    assert_eq!(warden.move_root(ROOT, home.join("new")).unwrap().state, RootState::New);
+    warden.scan("root/d").unwrap();
+    assert_eq!(warden.roots()[0].state, RootState::New, "that was a part");
+    assert!(warden.scan(ROOT).unwrap().is_clean());
+    assert_eq!(warden.roots()[0].state, RootState::Ready);
+}
+
+#[test]
 fn a_removed_root_leaves_nothing_behind() {
     for walker in both_walkers() {
         let mut world = World::settled(walker, |t| {

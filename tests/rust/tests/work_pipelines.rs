@@ -363,6 +363,43 @@ fn what_failed_and_was_forgotten_leaves_no_row() {
     world.warden().check().unwrap();
 }
 
+/// The rows of items are keyed by the ids of entries: of what a damaged file has lost they are all that is left.
+#[test]
+fn what_a_damaged_state_file_has_lost_is_missing_only_after_a_whole_scan() {
+    for group in [Group::None, Group::Depth(2)] {
+        let (mut world, _clock) = scanned(|t| {
+            t.file("kept/a", "x");
+        });
+        for n in 0..8 {
+            world.tree.file(format!("lost/strayed-{n}"), "x");
+        }
+        world.scan();
+        let p = open(&world, &plain().group(group.clone()));
+        assert_eq!(finish(&p).len(), 9);
+        drop(p);
+        world.close();
+        world.damage_rows_naming("strayed-");
+        assert!(Warden::rebuild(world.state_file()).unwrap().lost_rows > 0);
+        world.open();
+        let p = again(&world);
+        let nothing = |what: &str| assert!(finish(&p).is_empty(), "{what}: {group:?}");
+        nothing("rebuilt");
+        world.scan_target("root/kept", |options| options);
+        nothing("a part was scanned");
+        let aside = world.tree.path().with_extension("aside");
+        std::fs::rename(world.tree.path(), &aside).unwrap();
+        world.scan();
+        nothing("away");
+        std::fs::rename(&aside, world.tree.path()).unwrap();
+        world.scan();
+        let jobs = take(&p);
+        let gone = jobs.iter().filter(|job| job.state() == WorkState::Missing).count();
+        let wanted = if group == Group::None { (16, 8) } else { (8, 0) };
+        assert_eq!((jobs.len(), gone), wanted, "new ids, and what was made of the old ones: {group:?}");
+        complete(&p, jobs);
+    }
+}
+
 #[test]
 fn nothing_is_missing_while_its_root_cannot_be_reached() {
     let (mut world, clock) = scanned(|t| {

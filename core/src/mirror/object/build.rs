@@ -1,8 +1,8 @@
 //! From a target and credentials to the client of its store. Nothing is sent, and nothing comes from anywhere but
 //! these two.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path as FsPath, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
@@ -13,21 +13,24 @@ use object_store::multipart::MultipartStore;
 use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::path::escape;
 
 use super::super::credentials::{Credentials, Kind};
-use super::super::storage::{StorageError, StorageFault, StorageResult};
 use super::super::target::{Place, Target};
 use super::Flavour;
+use super::directory::Root;
 use super::fault::scrub;
 use super::instance::Instance;
 use super::wire::Connector;
+
+const GOOGLE: &str = "https://storage.googleapis.com";
 
 /// A client, ready for use.
 pub(super) struct Built {
     pub(super) store: Arc<dyn ObjectStore>,
     /// Where parts have numbers and an id that outlives the process.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
+    /// The same store, asked to delete objects one by one, where `store` has a request for many.
+    pub(super) singles: Option<Arc<dyn ObjectStore>>,
     pub(super) flavour: Flavour,
     pub(super) root: Option<Root>,
 }
@@ -83,20 +86,23 @@ fn s3(target: &Target, bucket: &str, credentials: &Credentials) -> Result<Built>
         // Without keys it asks the metadata service.
         _ => builder,
     };
-    let store = Arc::new(builder.build().map_err(|error| unusable(target, credentials, &error))?);
+    let built = |builder: AmazonS3Builder| {
+        builder.build().map(Arc::new).map_err(|error| unusable(target, credentials, &error))
+    };
+    let singles = built(builder.clone().with_disable_bulk_delete(true))?;
+    let store = built(builder)?;
     let parts: Arc<dyn MultipartStore> = Arc::<object_store::aws::AmazonS3>::clone(&store);
-    Ok(Built { store, parts: Some(parts), flavour: Flavour::S3, root: None })
+    Ok(Built { store, parts: Some(parts), singles: Some(singles), flavour: Flavour::S3, root: None })
 }
 
 fn gcs(target: &Target, bucket: &str, credentials: &Credentials) -> Result<Built> {
+    // Always said: the key of a service account may name another place, which nobody would see.
     let mut builder = GoogleCloudStorageBuilder::new()
+        .with_base_url(target.get_endpoint().unwrap_or(GOOGLE))
         .with_bucket_name(bucket)
         .with_retry(once())
         .with_client_options(client_options(target))
         .with_http_connector(Connector);
-    if let Some(endpoint) = target.get_endpoint() {
-        builder = builder.with_base_url(endpoint);
-    }
     let fixed =
         |bearer: &str| Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_owned() }));
     // Without any of these it would look into the home directory.
@@ -118,7 +124,7 @@ fn gcs(target: &Target, bucket: &str, credentials: &Credentials) -> Result<Built
         }
     })?);
     let parts: Arc<dyn MultipartStore> = Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store);
-    Ok(Built { store, parts: Some(parts), flavour: Flavour::Gcs, root: None })
+    Ok(Built { store, parts: Some(parts), singles: None, flavour: Flavour::Gcs, root: None })
 }
 
 fn azure(target: &Target, account: &str, container: &str, credentials: &Credentials) -> Result<Built> {
@@ -156,61 +162,17 @@ fn azure(target: &Target, account: &str, container: &str, credentials: &Credenti
             .with_skip_signature(true),
     };
     let store = Arc::new(builder.build().map_err(|error| unusable(target, credentials, &error))?);
-    Ok(Built { store, parts: None, flavour: Flavour::Azure, root: None })
+    Ok(Built { store, parts: None, singles: None, flavour: Flavour::Azure, root: None })
 }
 
 fn directory(path: &FsPath) -> Result<Built> {
     let root = Root::new(path)?;
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| {
         let reason = scrub(&error.to_string(), &[]);
-        Error::new(ErrorKind::Io, format!("the directory cannot be used: {reason}")).with_path(bytes_of(path))
+        Error::new(ErrorKind::Io, format!("the directory cannot be used: {reason}"))
+            .with_path(path.as_os_str().as_bytes())
     })?;
     // A file may take the place of a directory that has become empty. What is acknowledged is on disk.
     let store = Arc::new(store.with_automatic_cleanup(true).with_fsync(true));
-    Ok(Built { store, parts: None, flavour: Flavour::Directory, root: Some(root) })
-}
-
-fn bytes_of(path: &FsPath) -> &[u8] {
-    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
-}
-
-/// The directory that objects are put into, as it was when the mirror connected.
-///
-/// A disk that is no longer mounted leaves an empty directory behind: everything put there would fill the wrong
-/// disk, and nothing would seem to be left of the copy.
-#[derive(Debug)]
-pub(super) struct Root {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl Root {
-    fn new(path: &FsPath) -> Result<Self> {
-        let data = std::fs::metadata(path).map_err(|error| {
-            Error::io("use the directory", bytes_of(path), error)
-                .with_hint("create it, or mount the disk it is on")
-        })?;
-        if !data.is_dir() {
-            let shown = escape(bytes_of(path));
-            return Err(Error::invalid(format!("`{shown}` is not a directory")).with_path(bytes_of(path)));
-        }
-        Ok(Self { path: path.to_owned(), device: data.dev(), inode: data.ino() })
-    }
-
-    /// Fails when it is another one now.
-    pub(super) fn check(&self) -> StorageResult<()> {
-        let why = match std::fs::metadata(&self.path) {
-            Ok(data) if (data.dev(), data.ino()) == (self.device, self.inode) => return Ok(()),
-            Ok(_) => "it is another directory than before; is its disk mounted?".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let shown = escape(bytes_of(&self.path));
-        Err(StorageError::new(StorageFault::Misconfigured, format!("`{shown}` cannot be used: {why}")))
-    }
-
-    /// True when a directory is where this object belongs.
-    pub(super) fn is_dir(&self, key: &str) -> bool {
-        self.path.join(key).is_dir()
-    }
+    Ok(Built { store, parts: None, singles: None, flavour: Flavour::Directory, root: Some(root) })
 }

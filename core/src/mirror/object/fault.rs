@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind};
@@ -10,9 +12,12 @@ use object_store::client::{HttpError, HttpErrorKind};
 use crate::path::escape;
 
 use super::super::storage::{StorageError, StorageFault};
+use super::wire::COPY_FAILED;
 
 const MESSAGE_CHARS_MAX: usize = 500;
 const HIDDEN: &str = "***";
+/// Before the answer of a store that came under the status 200, and that `object_store` takes for a failure.
+const ANSWERED: &str = "Server returned error response: ";
 
 /// A failure with the code that the store gave it, before it is told to anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,12 @@ impl Failure {
 
     pub(super) fn late(limit: Duration) -> Self {
         Self::new(StorageFault::Transient, "", format!("no answer within {} s", limit.as_secs()))
+    }
+
+    /// Of a file or a directory of this machine.
+    pub(super) fn of_file(path: &Path, error: &io::Error) -> Self {
+        let (fault, code) = of_io(error);
+        Self::new(fault, code, format!("`{}`: {error}", escape(path.as_os_str().as_bytes())))
     }
 
     /// For others, who see the message.
@@ -50,12 +61,15 @@ impl Failure {
         failure
     }
 
-    /// Of a copy: what is too large for one is sent anew.
+    /// Of a copy: what is too large for one is sent anew, and so is everything on a file system that has no hard
+    /// links, which says that they are not permitted.
     pub(super) fn of_copy(error: &object_store::Error) -> Self {
         let mut failure = Self::of(error);
-        let too_large =
-            matches!(failure.code.as_str(), "InvalidRequest" | "InvalidArgument" | "CrossesDevices");
-        if too_large || failure.fault == StorageFault::Rejected {
+        let cannot = matches!(
+            failure.code.as_str(),
+            "InvalidRequest" | "InvalidArgument" | "CrossesDevices" | "PermissionDenied" | "TooManyLinks"
+        );
+        if cannot || failure.fault == StorageFault::Rejected {
             failure.fault = StorageFault::Unsupported;
         }
         failure
@@ -107,9 +121,12 @@ fn of_io(error: &io::Error) -> (StorageFault, &'static str) {
         K::ReadOnlyFilesystem => (StorageFault::Denied, "ReadOnlyFilesystem"),
         K::InvalidFilename => (StorageFault::Rejected, "InvalidFilename"),
         K::FileTooLarge => (StorageFault::Rejected, "FileTooLarge"),
-        K::IsADirectory => (StorageFault::Transient, "IsADirectory"),
-        K::NotADirectory => (StorageFault::Transient, "NotADirectory"),
+        K::IsADirectory => (StorageFault::Occupied, "IsADirectory"),
+        K::NotADirectory => (StorageFault::Occupied, "NotADirectory"),
+        K::DirectoryNotEmpty => (StorageFault::Occupied, "DirectoryNotEmpty"),
         K::CrossesDevices => (StorageFault::Transient, "CrossesDevices"),
+        K::TooManyLinks => (StorageFault::Transient, "TooManyLinks"),
+        K::Unsupported => (StorageFault::Unsupported, ""),
         _ => (StorageFault::Transient, ""),
     }
 }
@@ -133,6 +150,19 @@ fn unreachable(error: &HttpError) -> String {
         next = one.source();
     }
     text
+}
+
+/// The entity tag of an object whose parts were put together, from an answer that `object_store` takes for a failure:
+/// it names the key, and looks for the words of two failures anywhere in it.
+pub(super) fn tag_of_completed(error: &object_store::Error) -> Option<String> {
+    let text = error.to_string();
+    let (_, body) = text.split_once(ANSWERED)?;
+    if in_xml(body).is_some() {
+        return None;
+    }
+    // In a key there would be no bracket: it would stand there as an entity.
+    let (_, result) = body.split_once("<CompleteMultipartUploadResult")?;
+    between(result, "<ETag>", "</ETag>").map(|tag| plain(tag.trim()))
 }
 
 /// An answer that is a refusal: every status from 300 on, and errors under another one.
@@ -171,19 +201,19 @@ impl Refused {
     /// From the text of an error that keeps no more: a bulk deletion tells the refusals of single keys so, and
     /// S3 some failures under the status 200.
     fn in_text(text: &str) -> Option<Self> {
-        if let Some((_, body)) = text.split_once("Server returned error response: ") {
+        if let Some((_, body)) = text.split_once(ANSWERED) {
             return Some(Self::new(200, None, "", body.as_bytes()));
         }
         let (before, code) = text.rsplit_once(" (code: ")?;
-        if !before.contains("request failed for key ") {
-            return None;
-        }
+        let (_, of_key) = before.split_once("request failed for key ")?;
+        let message = of_key.rsplit_once(": ").map_or("", |(_, reason)| reason).trim().to_owned();
         let code = code.strip_suffix(')').unwrap_or(code);
         // Azure gives the status for a code.
-        Some(match code.parse() {
+        let refused = match code.parse() {
             Ok(status) => Self::new(status, None, "", b""),
             Err(_) => Self::new(200, None, code, b""),
-        })
+        };
+        Some(Self { message, ..refused })
     }
 
     pub(super) fn fault(&self) -> StorageFault {
@@ -239,7 +269,7 @@ impl Refused {
             | "RequestBodyTooLarge"
             | "XMinioInvalidObjectName" => StorageFault::Rejected,
             "BlobNotFound" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion" => StorageFault::NotFound,
-            "MethodNotAllowed" | "NotImplemented" => StorageFault::Unsupported,
+            "MethodNotAllowed" | "NotImplemented" | COPY_FAILED => StorageFault::Unsupported,
             _ => self.fault_of_status(),
         }
     }
@@ -301,15 +331,31 @@ impl fmt::Display for Refused {
 impl StdError for Refused {}
 
 fn in_xml(text: &str) -> Option<(String, String)> {
-    let between = |begin: &str, end: &str| Some(text.split_once(begin)?.1.split_once(end)?.0);
-    let code = between("<Code>", "</Code>")?;
-    let message = between("<Message>", "</Message>").unwrap_or_default();
-    let mut plain = message.to_owned();
+    let code = between(text, "<Code>", "</Code>")?;
+    let message = between(text, "<Message>", "</Message>").unwrap_or_default();
+    Some((code.trim().to_owned(), plain(message)))
+}
+
+fn between<'t>(text: &'t str, begin: &str, end: &str) -> Option<&'t str> {
+    Some(text.split_once(begin)?.1.split_once(end)?.0)
+}
+
+/// A text of XML as it reads.
+fn plain(text: &str) -> String {
+    let mut plain = text.to_owned();
     // The ampersand comes last, or `&amp;lt;` would become `<`.
-    for (entity, c) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")] {
+    for (entity, c) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&apos;", "'"),
+        ("&#39;", "'"),
+        ("&amp;", "&"),
+    ] {
         plain = plain.replace(entity, c);
     }
-    Some((code.trim().to_owned(), plain))
+    plain
 }
 
 /// `{"error": "invalid_grant", "error_description": "…"}` of OAuth.
@@ -497,12 +543,55 @@ mod tests {
             (io::ErrorKind::PermissionDenied, StorageFault::Denied),
             (io::ErrorKind::ReadOnlyFilesystem, StorageFault::Denied),
             (io::ErrorKind::InvalidFilename, StorageFault::Rejected),
+            (io::ErrorKind::NotADirectory, StorageFault::Occupied),
+            (io::ErrorKind::IsADirectory, StorageFault::Occupied),
+            (io::ErrorKind::DirectoryNotEmpty, StorageFault::Occupied),
             (io::ErrorKind::StorageFull, StorageFault::Transient),
             (io::ErrorKind::Other, StorageFault::Transient),
         ] {
             let source = Box::new(io::Error::from(kind));
             let error = object_store::Error::Generic { store: "LocalFileSystem", source };
             assert_eq!(Failure::of(&error).fault, fault, "{kind}");
+        }
+        for (kind, fault) in [
+            (io::ErrorKind::NotADirectory, StorageFault::Occupied),
+            (io::ErrorKind::NotFound, StorageFault::NotFound),
+            (io::ErrorKind::CrossesDevices, StorageFault::Unsupported),
+            (io::ErrorKind::PermissionDenied, StorageFault::Unsupported),
+            (io::ErrorKind::TooManyLinks, StorageFault::Unsupported),
+            (io::ErrorKind::Unsupported, StorageFault::Unsupported),
+        ] {
+            let source = Box::new(io::Error::from(kind));
+            let error = object_store::Error::Generic { store: "LocalFileSystem", source };
+            assert_eq!(Failure::of_copy(&error).fault, fault, "{kind}");
+        }
+        let failure = Failure::of_file(Path::new("/srv/a\nb"), &io::ErrorKind::NotADirectory.into());
+        assert_eq!(failure.fault, StorageFault::Occupied);
+        assert!(failure.message.starts_with(r"`/srv/a\nb`: "), "{failure:?}");
+    }
+
+    #[test]
+    fn an_answer_that_names_the_object_that_was_put_together_is_no_failure() {
+        let complete = |key: &str, tag: &str| {
+            format!(
+                "Generic S3 error: Error performing POST http://h/b/{key} in 3ms - {ANSWERED}\n\
+                 <?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult xmlns=\"http://h/\"><Key>{key}</Key>{tag}\
+                 </CompleteMultipartUploadResult>"
+            )
+        };
+        let refused = "<Error><Code>InternalError</Code><Resource>/b/&lt;CompleteMultipartUploadResult&gt;\
+                       </Resource></Error>";
+        let echoed = "<Error><Code>SlowDown</Code></Error><CompleteMultipartUploadResult><ETag>a</ETag>";
+        for (text, tag) in [
+            (complete("SlowDown", "<ETag>&quot;ab-2&quot;</ETag>"), Some("\"ab-2\"")),
+            (complete("InternalError", "<ETag> &#34;ab-2&#34; </ETag>"), Some("\"ab-2\"")),
+            (complete("SlowDown", ""), None),
+            (format!("{ANSWERED}{refused}"), None),
+            (format!("{ANSWERED}{echoed}"), None),
+            ("<CompleteMultipartUploadResult><ETag>a</ETag>".to_owned(), None),
+        ] {
+            let error = object_store::Error::Generic { store: "S3", source: text.clone().into() };
+            assert_eq!(tag_of_completed(&error).as_deref(), tag, "{text}");
         }
     }
 

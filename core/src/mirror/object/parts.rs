@@ -15,10 +15,10 @@ use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
 use object_store::{MultipartId, MultipartUpload, PutMultipartOptions, PutPayload, PutResult};
 
 use super::super::storage::{Put, StorageError, StorageFault, StorageResult};
-use super::fault::Failure;
+use super::fault::{Failure, tag_of_completed};
 use super::net::{Running, within};
 use super::wire::Answer;
-use super::{LONG, ObjectStorage, REQUEST, mismatch, read, sum};
+use super::{LONG, ObjectStorage, REQUEST, head, mismatch, read, sum};
 
 const PARTS_MAX: u64 = 10_000;
 const MIB: u64 = 1 << 20;
@@ -26,7 +26,8 @@ const MIB: u64 = 1 << 20;
 const ATTEMPTS: u32 = 3;
 /// Nor does a store that asks to slow down.
 const PAUSES: u32 = 6;
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The longest that is waited because a store asked for it, as the mirror itself does.
+const ASKED_MAX: Duration = Duration::from_secs(600);
 
 /// The length of every part but the last: as wanted, or in whole MiB as much as keeps their number in bounds.
 fn part_len(size: u64, wanted: u64) -> u64 {
@@ -39,6 +40,11 @@ fn part_len(size: u64, wanted: u64) -> u64 {
 
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(200 << (2 * attempt.clamp(1, ATTEMPTS) - 2))
+}
+
+/// How long a part waits when a store asks to slow down for the nth time.
+fn pause(asked: Option<Duration>, nth: u32) -> Duration {
+    asked.unwrap_or(Duration::from_millis(500 << nth.min(PAUSES))).min(ASKED_MAX)
 }
 
 /// Two ways to the same end.
@@ -157,9 +163,21 @@ impl<'a> Parts<'a> {
                 let ids = std::mem::take(&mut self.ids);
                 let cancelled = || self.put.source.is_cancelled();
                 let done = self.storage.ask_unless(&cancelled, limit, async move {
-                    store.complete_multipart(&path, &id, ids).await.map_err(|error| Failure::of_put(&error))
-                })?;
+                    let answer = store.complete_multipart(&path, &id, ids).await;
+                    answer.or_else(|error| match tag_of_completed(&error) {
+                        Some(tag) => Ok(put_result(tag)),
+                        None => Err(Failure::of_put(&error)),
+                    })
+                });
                 let expected = sum::of_parts(&self.sums, count);
+                let done = match done {
+                    Err(error)
+                        if matches!(error.fault, StorageFault::Transient | StorageFault::Throttled(_)) =>
+                    {
+                        self.found(&expected).ok_or(error)?
+                    }
+                    done => done?,
+                };
                 let differs = |tag: &str| sum::differs(&expected, tag);
                 if self.storage.verifies && done.e_tag.as_deref().is_some_and(differs) {
                     return Err(self.storage.told(mismatch()));
@@ -171,6 +189,21 @@ impl<'a> Parts<'a> {
                 .ask(limit, async move { upload.complete().await.map_err(|error| Failure::of_put(&error)) }),
             Session::Over => Err(over()),
         }
+    }
+
+    /// What the answer would have said that did not come, or said nothing: an object is there that has the sum of
+    /// these parts.
+    fn found(&mut self, expected: &str) -> Option<PutResult> {
+        if !self.storage.verifies {
+            return None;
+        }
+        let (store, path) = (Arc::clone(&self.storage.store), self.path.clone());
+        let limit = self.storage.limit(REQUEST, 0);
+        let found = self.storage.ask(limit, async move { head(&*store, &path).await }).ok()?;
+        let tag = found.e_tag.filter(|tag| sum::unquoted(tag).eq_ignore_ascii_case(expected))?;
+        // It may be there since before, with the same content: then the parts are left over.
+        self.give_up();
+        Some(put_result(tag))
     }
 
     /// Throws the parts away as far as the store lets it; what is left has its id on disk.
@@ -189,6 +222,10 @@ impl<'a> Parts<'a> {
             }
         }
     }
+}
+
+fn put_result(tag: String) -> PutResult {
+    PutResult { e_tag: Some(tag), version: None, extensions: Default::default() }
 }
 
 fn over() -> StorageError {
@@ -235,8 +272,7 @@ impl Part {
                 // The parts that are there already are worth the wait.
                 Err(Failure { fault: StorageFault::Throttled(wait), .. }) if pauses < PAUSES => {
                     pauses += 1;
-                    let wait = wait.unwrap_or(Duration::from_millis(500 << pauses));
-                    tokio::time::sleep(wait.min(PAUSE_MAX)).await;
+                    tokio::time::sleep(pause(wait, pauses)).await;
                 }
                 Err(failure)
                     if failure.fault == StorageFault::Transient
@@ -326,5 +362,9 @@ mod tests {
     fn waits_grow() {
         assert_eq!([backoff(1), backoff(2), backoff(3)].map(|wait| wait.as_millis()), [200, 800, 3_200]);
         assert_eq!(backoff(0), backoff(1));
+        assert_eq!([1, 2, 6, 60].map(|nth| pause(None, nth).as_secs()), [1, 2, 32, 32]);
+        for (asked_s, waited_s) in [(0, 0), (61, 61), (600, 600), (86_400, 600)] {
+            assert_eq!(pause(Some(Duration::from_secs(asked_s)), 1).as_secs(), waited_s);
+        }
     }
 }

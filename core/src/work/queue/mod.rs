@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::journal::ChangeKind;
+use crate::path::split_root;
+use crate::root_record::RootState;
 use crate::snapshot::{EntryRef, Filter, Snapshot};
 use crate::store::{Rows, WorkTable};
 
@@ -90,6 +92,8 @@ pub(super) struct Queue {
     orphans: Vec<(WorkTable, ItemKey)>,
     /// No record is of an entry with a greater id.
     newest_record: u64,
+    /// Roots of which nobody can say what is gone: items without a trace in them are left out.
+    unproven: HashSet<Vec<u8>>,
 }
 
 impl Queue {
@@ -114,6 +118,7 @@ impl Queue {
             newest_claim: 0,
             orphans: Vec::new(),
             newest_record: 0,
+            unproven: HashSet::new(),
         })
     }
 
@@ -191,7 +196,8 @@ impl Queue {
         self.place(id, known, record, request, now_ns);
     }
 
-    /// Items without an entry, where their tombstones say that they were last.
+    /// Items without an entry, where their tombstones say that they were last. Without a tombstone the root
+    /// must have been scanned: a damaged file may have lost the entry.
     fn load_gone(
         &mut self,
         mut gone: HashMap<u64, Record>,
@@ -210,15 +216,23 @@ impl Queue {
                 }
             }
         }
-        let mut forgotten = Vec::new();
+        let (mut forgotten, mut unproven) = (Vec::new(), HashSet::new());
         for (id, record) in gone {
+            let root = split_root(&record.path).0;
             match record.done {
+                Some(_) if !is_proven(&snapshot, root) => unproven.extend([root.to_vec()]),
                 Some(_) => place(id, record.path.clone(), &record),
                 // Nobody has heard of it, nothing was made of it, and no file is ever given that number again.
                 None => forgotten.push((WorkTable::Records, ItemKey::Entry(id))),
             }
         }
         self.orphans.extend(forgotten);
+        self.unproven = unproven;
+    }
+
+    /// True when something that was left out can be judged by now: the queue must be loaded anew.
+    pub(super) fn can_tell_more(&self, newer: &Snapshot) -> bool {
+        self.unproven.iter().any(|root| is_proven(newer, root))
     }
 
     fn load_groups(
@@ -236,10 +250,20 @@ impl Queue {
                 names.insert(Arc::from(&**group));
             }
         }
+        let roots = self.snapshot.roots_of_tree().iter().map(|view| &view.record);
+        let doubtful: Vec<Vec<u8>> = roots
+            .filter(|root| root.state != RootState::Ready && self.options.has_root(&root.name))
+            .map(|root| root.name.clone().into_bytes())
+            .collect();
         for group in names {
             let key = ItemKey::Group((*group).into());
             let (record, request) = (records.remove(&key), requests.remove(&key));
             let (handle, known) = self.known_group(&group);
+            if known.facts.is_none() && !doubtful.is_empty() {
+                // Its files may be in any of them.
+                self.unproven.extend(doubtful.iter().cloned());
+                continue;
+            }
             self.place(handle, known, record.as_ref(), request, now_ns);
         }
     }
@@ -563,4 +587,9 @@ impl Queue {
             heap.push(Reverse((item.order, handle)));
         }
     }
+}
+
+/// True when what is not in a root is gone from it; also of a root that was removed.
+fn is_proven(snapshot: &Snapshot, root: &[u8]) -> bool {
+    snapshot.root_view(root).is_none_or(|view| view.record.state == RootState::Ready)
 }

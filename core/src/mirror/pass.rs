@@ -1,0 +1,352 @@
+//! A plan carried out: threads take its steps, and what they report is written down by the one that called.
+//! Uploads and copies first, then deletions; no object is deleted whose file is still to be sent.
+//!
+//! Every step is in the outbox before it is begun and again when it is over, so that a process that is killed in
+//! between knows what it may have left behind. Nothing is sent again that was acknowledged.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::root_record::RootState;
+use crate::testing;
+
+use super::crew::{Crew, Done, End};
+use super::outbox::{Object, Purge, Writes};
+use super::plan::{Plan, Wish};
+use super::report::{MirrorContext, MirrorReport, Teller};
+use super::run::{Prepared, fatal};
+use super::shared::{Progress, Shared};
+use super::storage::{StorageError, StorageFault};
+
+/// Steps that are written down together before they are begun.
+const INTENTS: usize = 512;
+/// Steps handed out beyond those that threads are busy with, so that none waits while results are written.
+const AHEAD: usize = 4;
+/// How often who waits for results tells how far it has come.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One plan under way.
+pub(super) struct Pass<'a> {
+    shared: &'a Shared,
+    crew: &'a Crew<'a>,
+    prepared: &'a Prepared,
+    plan: &'a Plan,
+    progress: &'a mut Progress,
+    report: &'a mut MirrorReport,
+    accept_deletes: bool,
+    teller: Teller<'a>,
+    /// Keys whose step is not over.
+    open: HashSet<&'a Arc<str>>,
+    /// Entries that are still to be sent: what they had under other names stays until then.
+    unsent: HashSet<u64>,
+    /// Why no further step is begun.
+    hopeless: Option<Error>,
+    /// The first refusal of the credentials.
+    denied: Option<Error>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(
+        crew: &'a Crew<'a>,
+        prepared: &'a Prepared,
+        context: &'a MirrorContext,
+        progress: &'a mut Progress,
+        report: &'a mut MirrorReport,
+    ) -> Self {
+        let plan = &prepared.plan;
+        let total = (plan.wishes.len() + plan.deletes.len()) as u64;
+        Self {
+            shared: crew.shared,
+            crew,
+            prepared,
+            plan,
+            progress,
+            report,
+            accept_deletes: context.accept_deletes,
+            teller: Teller::new(context, total, plan.upload_bytes()),
+            open: plan.wishes.iter().map(|wish| &wish.key).chain(&plan.deletes).collect(),
+            unsent: plan.wishes.iter().map(|wish| wish.entry).collect(),
+            hopeless: None,
+            denied: None,
+        }
+    }
+
+    /// Carries the plan out. Answers the addresses of what is not over, however it ended.
+    pub(super) fn carry_out(mut self) -> (Vec<Vec<u8>>, Result<()>) {
+        let attempts = &self.crew.attempts;
+        let mut result = self.send();
+        // Files that may not be sent are no reason to keep what nobody wants, where the storage takes others.
+        let goes_on = match &result {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::PermissionDenied && attempts.has_succeeded(),
+        };
+        if goes_on {
+            attempts.go_on();
+            let deleted = self.delete();
+            result = result.and(deleted);
+        }
+        if result.is_ok()
+            && !attempts.has_succeeded()
+            && let Some(error) = self.denied.take()
+        {
+            result = Err(error);
+        }
+        self.report.retries += attempts.retries();
+        self.tell(true);
+        let scope = self.shared.scope();
+        (self.open.iter().filter_map(|key| scope.address_of(key)).collect(), result)
+    }
+
+    fn tell(&mut self, last: bool) {
+        self.teller.tell(self.crew.bytes.load(Ordering::Relaxed), last);
+    }
+
+    /// Sends and copies.
+    fn send(&mut self) -> Result<()> {
+        let (crew, plan) = (self.crew, self.plan);
+        if plan.wishes.is_empty() {
+            return Ok(());
+        }
+        let threads = (self.shared.options().uploads_max as usize).min(plan.wishes.len());
+        let (steps, taken) = unbounded::<usize>();
+        let (ended, results) = unbounded::<Done>();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (taken, ended) = (taken.clone(), ended.clone());
+                let spawned = std::thread::Builder::new()
+                    .name("tw-upload".to_owned())
+                    .spawn_scoped(scope, move || crew.work(plan, &taken, &ended));
+                if let Err(error) = spawned {
+                    drop(steps);
+                    return Err(Error::new(ErrorKind::Io, format!("cannot start a thread: {error}")));
+                }
+            }
+            drop((taken, ended));
+            let outcome = self.conduct(threads, &steps, &results);
+            if outcome.is_err() {
+                crew.attempts.give_up();
+            }
+            drop(steps);
+            // What nobody waited for may have left parts behind.
+            for done in results.iter() {
+                self.progress.uploads.extend(done.left_over);
+            }
+            outcome
+        })
+    }
+
+    /// Hands steps out, a few ahead of the threads, and writes down what came of them.
+    fn conduct(&mut self, threads: usize, steps: &Sender<usize>, results: &Receiver<Done>) -> Result<()> {
+        let plan = self.plan;
+        let (mut noted, mut next, mut over) = (0, 0, 0);
+        while over < plan.wishes.len() {
+            if next == noted && noted < plan.wishes.len() && self.hopeless.is_none() {
+                noted = (noted + INTENTS).min(plan.wishes.len());
+                self.announce(&plan.wishes[next..noted])?;
+            }
+            while next < noted && next - over < threads * AHEAD && self.hopeless.is_none() {
+                let _ = steps.send(next);
+                next += 1;
+            }
+            if next == over {
+                break;
+            }
+            let mut batch = Vec::new();
+            match results.recv_timeout(LOOK) {
+                Ok(done) => batch.push(done),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The threads end when there are no more steps: one has failed in our own code.
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::Panic, "the threads of an upload have failed"));
+                }
+            }
+            batch.extend(results.try_iter());
+            over += batch.len();
+            testing::pass("mirror-answered");
+            self.acknowledge(batch)?;
+            self.tell(false);
+        }
+        self.hopeless.take().map_or(Ok(()), Err)
+    }
+
+    /// Notes what is about to be sent: from now on anything may be there.
+    fn announce(&self, wishes: &[Wish]) -> Result<()> {
+        let known = self.shared.outbox.objects();
+        let now_ns = self.shared.engine.options.clock.now_ns();
+        let mut writes = Writes::default();
+        for wish in wishes {
+            let before = known.get(&wish.key).map(|object| &**object);
+            writes.put(&wish.key, wish.object(false, None, before, now_ns));
+        }
+        self.crew.attempts.pace.check().map_err(|error| fatal(&error))?;
+        self.shared.outbox.write(writes)?;
+        testing::pass("mirror-begun");
+        Ok(())
+    }
+
+    /// Writes down how steps ended.
+    fn acknowledge(&mut self, batch: Vec<Done>) -> Result<()> {
+        let known = self.shared.outbox.objects();
+        let (mut writes, mut purges) = (Writes::default(), Vec::new());
+        let now_ns = self.shared.engine.options.clock.now_ns();
+        for Done { step, end, left_over } in batch {
+            let Some(wish) = self.plan.wishes.get(step) else { continue };
+            self.teller.done += 1;
+            self.progress.uploads.extend(left_over);
+            match end {
+                End::Stored { stored, copied, upload } => {
+                    let before = known.get(&wish.key).map(|object| &**object);
+                    if before.is_some_and(Object::was_seen) || self.shared.options().purge_new {
+                        purges.extend(self.shared.queue_purge(&mut writes, &wish.key));
+                    }
+                    writes.put(&wish.key, wish.object(true, stored.etag, before, now_ns));
+                    if let Some(upload) = upload {
+                        self.shared.outbox.end_upload(&mut writes, &upload);
+                    }
+                    self.open.remove(&wish.key);
+                    self.unsent.remove(&wish.entry);
+                    self.progress.seen.denied.remove(&wish.key);
+                    if copied {
+                        self.report.copied += 1;
+                    } else {
+                        self.report.uploaded += 1;
+                        self.report.uploaded_bytes += wish.fingerprint.size;
+                    }
+                }
+                End::Changed => self.report.changed += 1,
+                End::Failed(error) => self.fail(wish, &error),
+            }
+        }
+        self.shared.outbox.write(writes)?;
+        testing::pass("mirror-acknowledged");
+        self.shared.add_purges(purges);
+        Ok(())
+    }
+
+    fn fail(&mut self, wish: &Wish, error: &StorageError) {
+        match error.fault {
+            StorageFault::Cancelled => {
+                self.hopeless.get_or_insert_with(|| fatal(error));
+                return;
+            }
+            StorageFault::Denied => {
+                self.denied.get_or_insert_with(|| fatal(error));
+                self.progress.seen.denied.insert(Arc::clone(&wish.key));
+            }
+            // What lies in its place goes first, and that may be the object that the file had before.
+            StorageFault::Occupied => {
+                self.unsent.remove(&wish.entry);
+                self.report.occupied += 1;
+            }
+            _ => {}
+        }
+        if self.crew.attempts.is_hopeless(&error.fault) {
+            // The others were given up because of it.
+            self.hopeless = Some(fatal(error));
+            self.crew.attempts.give_up();
+        }
+        let failure = self.shared.failure(&wish.key, error);
+        if failure.permanent {
+            let rejected = (wish.seq, failure.clone());
+            self.progress.seen.rejected.insert(Arc::clone(&wish.key), rejected);
+        }
+        self.report.push_failure(failure, &error.fault);
+    }
+
+    /// Deletes what nobody wants any more, unless that waits for confirmation.
+    fn delete(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let objects = self.shared.outbox.objects();
+        let is_unsent =
+            |key: &&Arc<str>| objects.get(*key).is_some_and(|object| self.unsent.contains(&object.entry));
+        let mut doomed: Vec<&Arc<str>> = plan.deletes.iter().filter(|key| !is_unsent(key)).collect();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        if self.prepared.is_held(self.accept_deletes) {
+            self.report.held = doomed.len() as u64;
+            return Ok(());
+        }
+        let batch_max = self.shared.storage.capabilities().delete_max.max(1);
+        while !doomed.is_empty() {
+            let rest = doomed.split_off(batch_max.min(doomed.len()));
+            // Nothing is deleted on the word of a snapshot that is no longer true.
+            let snapshot = self.shared.engine.snapshot();
+            let (record, _) = self.shared.open_root(&snapshot)?;
+            if matches!(record.state, RootState::Held { .. }) {
+                self.report.held = (doomed.len() + rest.len()) as u64;
+                return Ok(());
+            }
+            let scope = self.shared.scope();
+            doomed.retain(|key| !scope.is_wanted(key, &snapshot));
+            if !doomed.is_empty() {
+                self.delete_batch(&doomed)?;
+            }
+            doomed = rest;
+        }
+        if self.accept_deletes {
+            // The smaller number is the one that was meant.
+            self.progress.seen.peak.forget();
+        }
+        if self.prepared.is_other_root && self.report.failed == 0 {
+            self.shared.adopt_root(&self.prepared.record)?;
+        }
+        Ok(())
+    }
+
+    fn delete_batch(&mut self, doomed: &[&'a Arc<str>]) -> Result<()> {
+        let known = self.shared.outbox.objects();
+        let mut writes = Writes::default();
+        for key in doomed {
+            if let Some(object) = known.get(*key) {
+                let owed = object.may_be_seen();
+                writes.put(key, Object { sure: false, listed: false, owed, ..(**object).clone() });
+            }
+        }
+        self.crew.attempts.pace.check().map_err(|error| fatal(&error))?;
+        self.shared.outbox.write(writes)?;
+        testing::pass("mirror-delete-begun");
+        let ended = self.crew.delete(doomed);
+        testing::pass("mirror-deleted");
+        // One that may not be deleted says nothing of the others.
+        let all_failed = ended.iter().all(Result::is_err);
+        let mut writes = Writes::default();
+        let mut purges: Vec<Purge> = Vec::new();
+        for (key, end) in doomed.iter().zip(ended) {
+            self.teller.done += 1;
+            match end {
+                Ok(()) => {
+                    writes.remove(key);
+                    self.open.remove(*key);
+                    self.report.deleted += 1;
+                    if known.get(*key).is_some_and(|object| object.may_be_seen()) {
+                        purges.extend(self.shared.queue_purge(&mut writes, key));
+                    }
+                }
+                Err(error) => {
+                    let is_cancelled = error.fault == StorageFault::Cancelled;
+                    if is_cancelled || (all_failed && self.crew.attempts.is_hopeless(&error.fault)) {
+                        self.hopeless = Some(fatal(&error));
+                    }
+                    if error.fault == StorageFault::Denied {
+                        self.denied.get_or_insert_with(|| fatal(&error));
+                    }
+                    if is_cancelled {
+                        continue;
+                    }
+                    self.report.push_failure(self.shared.failure(key, &error), &error.fault);
+                }
+            }
+        }
+        self.shared.outbox.write(writes)?;
+        testing::pass("mirror-delete-noted");
+        self.shared.add_purges(purges);
+        self.tell(false);
+        self.hopeless.take().map_or(Ok(()), Err)
+    }
+}
