@@ -30,7 +30,6 @@ VALUES = {
     "hooks": "&hooks",
     "index": "0",
     "is_permanent": "0",
-    "items": "lists[STREAM_ITEMS]",
     "items_max": "10",
     "keep": "0",
     "key": 'tw_str("key")',
@@ -137,6 +136,7 @@ ROWS = {
     "work_item": "WORK_ITEMS",
 }
 VALUES.update({f"tw_list_{name}.list": f"lists[{rows}]" for name, rows in ROWS.items()})
+VALUES.update({f"tw_consumer_{name}.items": "lists[STREAM_ITEMS]" for name in ("ack", "ack_one")})
 
 # Which kind of options a function takes.
 KINDS = {

@@ -250,7 +250,8 @@ def steps(runner: Runner, rust_asan: bool) -> list[Step]:
         return [runner.rust_asan()]
     get_valgrind()
     # The longest chain first.
-    return [runner.installed(), runner.valgrind(), runner.sanitizers(), runner.misuse(), runner.headers(), runner.documents()]
+    steps = [runner.installed, runner.valgrind, runner.sanitizers, runner.misuse, runner.headers, runner.documents]
+    return [step() for step in steps]
 
 
 def main() -> int:
