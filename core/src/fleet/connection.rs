@@ -297,7 +297,9 @@ impl Pool {
         let is_code = |codes: &[&str]| error.code().is_some_and(|code| codes.contains(&code));
         match error.kind() {
             Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => self.denied(&why),
-            _ if is_code(&["NOAUTH", "WRONGPASS"]) => self.denied(&why),
+            _ if is_code(&["NOAUTH", "WRONGPASS", "NOPERM"]) => self.denied(&why),
+            // Of a command within a script Redis has no code.
+            _ if why.contains("can't run this command") => self.denied(&why),
             Kind::Server(Server::Moved | Server::Ask | Server::CrossSlot | Server::ClusterDown) => {
                 Error::new(ErrorKind::Unsupported, format!("Redis at `{place}` belongs to a cluster: {why}"))
                     .with_hint("use a single Redis, with replicas or without")
@@ -330,7 +332,7 @@ impl Pool {
     fn clean(&self, error: &RedisError) -> String {
         let mut text = escape(error.to_string().as_bytes());
         for secret in &self.target.secrets {
-            text = text.replace(secret.as_str(), "***");
+            text = without(&text, secret);
         }
         if let Some((at, _)) = text.char_indices().nth(SHOWN_MAX) {
             text.truncate(at);
@@ -338,6 +340,21 @@ impl Pool {
         }
         text
     }
+}
+
+/// A text without a secret. One that is shorter than four bytes counts only where it stands by itself: it is a part of
+/// many a word, and hiding it there would tell it.
+fn without(text: &str, secret: &str) -> String {
+    let is_letter = |c: char| c.is_alphanumeric();
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(secret).filter(|_| !secret.is_empty()) {
+        let stands_alone = !before.ends_with(is_letter) && !after.starts_with(is_letter);
+        shown.push_str(before);
+        shown.push_str(if secret.len() >= 4 || stands_alone { "***" } else { secret });
+        rest = after;
+    }
+    shown + rest
 }
 
 /// The value of a line `name:value` in the answer to INFO; empty where there is none.
@@ -349,6 +366,19 @@ fn field<'i>(info: &'i str, name: &str) -> &'i str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_secrets_garble_no_words() {
+        for (text, secret, shown) in [
+            ("a command: a", "a", "*** command: ***"),
+            ("user hush: hushed", "hush", "user ***: ***ed"),
+            ("nothing", "secret", "nothing"),
+            ("as it is", "", "as it is"),
+            ("x", "x", "***"),
+        ] {
+            assert_eq!(without(text, secret), shown, "{secret} in {text}");
+        }
+    }
 
     #[test]
     fn urls_are_judged_without_being_quoted() {

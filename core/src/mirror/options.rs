@@ -147,17 +147,17 @@ impl MirrorOptions {
         self
     }
 
-    /// Holds a run's deletions for confirmation when they, and what went before them within an hour, leave so many
-    /// objects fewer than there were (default 10,000). 0 holds every one. The hour begins anew when the mirror is
-    /// opened.
+    /// Holds a run's deletions for confirmation when more objects than this would be lost, or when there would be so
+    /// many fewer than at any time within the last hour (default 10,000). What only moved is no loss. 0 holds every
+    /// one. The hour begins anew when the mirror is opened.
     #[must_use]
     pub fn delete_max(mut self, objects: u64) -> Self {
         self.delete_max = objects;
         self
     }
 
-    /// Holds a run's deletions for confirmation when they, and what went before them within an hour, are more than
-    /// this share of all objects, in percent (default 50), and at least 100.
+    /// Holds a run's deletions for confirmation when at least 100 objects, and more than this share of all, in percent
+    /// (default 50), would be lost, or be fewer than at any time within the last hour.
     #[must_use]
     pub fn delete_share_percent(mut self, percent: u32) -> Self {
         self.delete_share_percent = percent;

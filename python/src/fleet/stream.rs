@@ -82,21 +82,19 @@ impl Publisher {
     #[pyo3(signature = ())]
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.check(py)?;
-        let stop = {
-            let mut stop = self.stops();
-            if stop.is_stopped() {
-                *stop = fleet::Stop::new();
-            }
-            stop.clone()
-        };
+        // One that came just before it counts: whoever stopped it need not know which was first.
+        let stop = self.stops().clone();
         let (publisher, its) = (Arc::clone(&self.publisher), stop.clone());
-        match aside(py, move || publishing(&publisher).run(&its), drop) {
-            Ok(ended) => ended.or_raise(py),
-            Err(error) => {
-                stop.stop();
-                Err(error)
-            }
+        let ended = aside(py, move || publishing(&publisher).run(&its), drop);
+        if ended.is_err() {
+            stop.stop();
         }
+        let mut next = self.stops();
+        if next.is_stopped() {
+            *next = fleet::Stop::new();
+        }
+        drop(next);
+        ended?.or_raise(py)
     }
 
     /// Ends ``run``, from another thread.

@@ -100,6 +100,12 @@ pub(super) struct Running<T> {
 }
 
 impl<T> Running<T> {
+    /// Waits for the end, whoever interrupts: for what has to be cleared away. It needs a limit.
+    pub(super) fn wait_for_end(mut self) -> Result<T, Failure> {
+        self.patient = true;
+        self.wait(&|| false)
+    }
+
     /// Waits for the end, unless it is cancelled or interrupted.
     pub(super) fn wait(&self, is_cancelled: &dyn Fn() -> bool) -> Result<T, Failure> {
         loop {

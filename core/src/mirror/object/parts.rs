@@ -24,6 +24,8 @@ const PARTS_MAX: u64 = 10_000;
 const MIB: u64 = 1 << 20;
 /// A cut connection does not send a large file back to its beginning.
 const ATTEMPTS: u32 = 3;
+/// How long the parts of a file that was cancelled may take to go.
+const CLEARING: Duration = Duration::from_secs(3);
 /// Nor does a store that asks to slow down.
 const PAUSES: u32 = 6;
 /// The longest that is waited because a store asked for it, as the mirror itself does.
@@ -44,6 +46,8 @@ fn backoff(attempt: u32) -> Duration {
 
 /// How long a part waits when a store asks to slow down for the nth time.
 fn pause(asked: Option<Duration>, nth: u32) -> Duration {
+    // No time at all is no leave to ask at once.
+    let asked = asked.filter(|asked| !asked.is_zero());
     asked.unwrap_or(Duration::from_millis(500 << nth.min(PAUSES))).min(ASKED_MAX)
 }
 
@@ -212,9 +216,12 @@ impl<'a> Parts<'a> {
         self.window.clear();
         if let Session::Numbered { store, id } = std::mem::replace(&mut self.session, Session::Over) {
             let path = self.path.clone();
-            let gone = self.storage.ask(self.storage.limit(REQUEST, 0), async move {
+            // Who cancelled does not wait long; then the next run throws them away.
+            let limit = if self.put.source.is_cancelled() { CLEARING } else { REQUEST };
+            let running = self.storage.net.start(Some(limit), async move {
                 store.abort_multipart(&path, &id).await.map_err(|error| Failure::of(&error))
             });
+            let gone = running.wait_for_end().map_err(|failure| self.storage.told(failure));
             if let Err(error) = gone
                 && error.fault != StorageFault::NotFound
             {
@@ -363,7 +370,7 @@ mod tests {
         assert_eq!([backoff(1), backoff(2), backoff(3)].map(|wait| wait.as_millis()), [200, 800, 3_200]);
         assert_eq!(backoff(0), backoff(1));
         assert_eq!([1, 2, 6, 60].map(|nth| pause(None, nth).as_secs()), [1, 2, 32, 32]);
-        for (asked_s, waited_s) in [(0, 0), (61, 61), (600, 600), (86_400, 600)] {
+        for (asked_s, waited_s) in [(0, 1), (61, 61), (600, 600), (86_400, 600)] {
             assert_eq!(pause(Some(Duration::from_secs(asked_s)), 1).as_secs(), waited_s);
         }
     }
