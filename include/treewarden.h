@@ -4315,8 +4315,8 @@ tw_status tw_snapshot_export(const struct tw_snapshot *snapshot,
 
 /**
  * Writes the changes that are left as a Parquet file, with the columns of `tw_changes_arrow`, as `tw_snapshot_export`
- * writes entries. Partitions of changes are only ever added. The changes are taken, also when it fails:
- * `tw_changes_next` is at the end then. `tw_changes_last_seq` is where the next export goes on.
+ * writes entries. Partitions of changes are never removed, but one of the same seq is replaced. The changes are taken,
+ * also when it fails: `tw_changes_next` is at the end then. `tw_changes_last_seq` is where the next export goes on.
  * `tw_changes_files_only` holds for the file too, and a delivery is acknowledged as ever.
  *
  * Blocks until it is durable. One thread at a time. Fails as `tw_snapshot_export`, and with what cannot be read from

@@ -101,7 +101,8 @@ impl ExportOptions {
     /// Arrow expect it: bytes but ASCII letters, digits, `-`, `.`, `_` and `~` are percent-encoded.
     ///
     /// The part of a snapshot takes the place of all older ones of its host and root; for a moment both are there. A
-    /// newer one stays, and refuses it. A root without rows gets a part without rows. Changes are only ever added.
+    /// newer one stays, and refuses it. A root without rows gets a part without rows. Changes are never removed; a
+    /// file of the same seq is replaced.
     #[must_use]
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;

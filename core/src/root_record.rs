@@ -63,6 +63,8 @@ pub(crate) struct RootRecord {
     /// The root was moved to another file system: inode numbers and ctimes mean nothing until the
     /// next whole scan has taken up the new ones.
     pub(crate) adopt: bool,
+    /// A rebuild may have lost entries of it: only a whole scan that could look everywhere proves what is missing.
+    pub(crate) rebuilt: bool,
     /// When a scheduled full scan ended last; 0 before the first.
     pub(crate) last_full_ns: i64,
 }

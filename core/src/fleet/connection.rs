@@ -223,7 +223,7 @@ impl Pool {
         let connected = Client::open(self.target.info.clone())
             .and_then(|client| client.get_connection_with_timeout(self.connect_timeout));
         let mut connection = connected.map_err(|error| {
-            if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ResponseError) {
+            if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ResponseError) && !is_full(&error) {
                 return Error::invalid(format!("Redis at `{}`: {}", self.place(), self.clean(&error)))
                     .with_hint("the database of the URL is a number that this Redis knows, mostly 0 to 15");
             }
@@ -298,8 +298,9 @@ impl Pool {
         match error.kind() {
             Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => self.denied(&why),
             _ if is_code(&["NOAUTH", "WRONGPASS", "NOPERM"]) => self.denied(&why),
-            // Of a command within a script Redis has no code.
-            _ if why.contains("can't run this command") => self.denied(&why),
+            // Of what a script may not do Redis has no code, and of being full neither.
+            _ if error.to_string().contains("The user executing the script") => self.denied(&why),
+            _ if is_full(error) => self.not_serving(&why),
             Kind::Server(Server::Moved | Server::Ask | Server::CrossSlot | Server::ClusterDown) => {
                 Error::new(ErrorKind::Unsupported, format!("Redis at `{place}` belongs to a cluster: {why}"))
                     .with_hint("use a single Redis, with replicas or without")
@@ -311,7 +312,7 @@ impl Pool {
             Kind::Server(Server::BusyLoading | Server::MasterDown | Server::ReadOnly | Server::TryAgain) => {
                 self.not_serving(&why)
             }
-            _ if is_code(&["OOM", "MISCONF", "BUSY", "NOREPLICAS"]) => self.not_serving(&why),
+            _ if is_code(&["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNBLOCKED"]) => self.not_serving(&why),
             _ => Error::new(ErrorKind::Io, format!("Redis at `{place}` has refused: {why}"))
                 .with_hint("do other programs write keys with this prefix?"),
         }
@@ -340,6 +341,11 @@ impl Pool {
         }
         text
     }
+}
+
+/// The server has as many connections as it takes.
+fn is_full(error: &RedisError) -> bool {
+    error.to_string().contains("max number of clients")
 }
 
 /// A text without a secret. One that is shorter than four bytes counts only where it stands by itself: it is a part of

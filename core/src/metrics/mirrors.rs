@@ -13,11 +13,9 @@ const GAUGES: [(&str, &str, Read); 11] = [
     ("treewarden_mirror_unsure_objects", "Objects of which it is not known what is there.", |m, _| {
         whole(m.unsure)
     }),
-    ("treewarden_mirror_pending", "Paths that are to be looked at again.", |m, _| {
-        whole(m.pending.unwrap_or(0))
-    }),
+    ("treewarden_mirror_pending", "Paths that are to be looked at again.", |m, _| m.pending.and_then(whole)),
     ("treewarden_mirror_oldest_pending_seconds", "Age of the oldest of them; 0 without one.", |m, now_ns| {
-        age(m.oldest_pending_ns, now_ns)
+        m.pending.and_then(|_| age(m.oldest_pending_ns, now_ns))
     }),
     ("treewarden_mirror_held_deletes", "Deletions that wait for confirmation.", |m, _| whole(m.held)),
     ("treewarden_mirror_purges_waiting", "Addresses that a CDN is still to forget.", |m, _| {

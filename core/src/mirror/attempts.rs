@@ -1,7 +1,7 @@
 //! How often a request is made, and when a storage is given up: what all requests of a run share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pace::{Pace, backoff};
 use super::shared::Shared;
@@ -19,6 +19,8 @@ pub(super) struct Attempts<'a> {
     shared: &'a Shared,
     pub(super) pace: Arc<Pace>,
     retries: AtomicU64,
+    /// Why no further request is made.
+    reason: Mutex<Option<StorageError>>,
     given_up: AtomicBool,
     /// Something has worked in this run.
     succeeded: AtomicBool,
@@ -32,6 +34,7 @@ impl<'a> Attempts<'a> {
             shared,
             pace: Arc::clone(pace),
             retries: AtomicU64::new(0),
+            reason: Mutex::default(),
             given_up: AtomicBool::new(false),
             succeeded: AtomicBool::new(false),
             in_a_row: AtomicU32::new(0),
@@ -43,13 +46,21 @@ impl<'a> Attempts<'a> {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// No further request is made.
-    pub(super) fn give_up(&self) {
+    /// No further request is made, for this reason, if there was none before.
+    pub(super) fn give_up(&self, reason: &StorageError) {
+        let mut known = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_with(|| reason.clone());
         self.given_up.store(true, Ordering::Release);
+    }
+
+    /// Why they were given up, if they were.
+    pub(super) fn reason(&self) -> Option<StorageError> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Requests of another kind may fare better.
     pub(super) fn go_on(&self) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.given_up.store(false, Ordering::Release);
         self.in_a_row.store(0, Ordering::Release);
     }

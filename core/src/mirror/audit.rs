@@ -226,6 +226,7 @@ impl Shared {
         // No run at the same time: what it does would be taken for a difference.
         let pace = Arc::new(Pace::new(&self.options(), [options.cancel.clone(), self.stop.clone()]));
         let _turn = self.take_turn(&pace)?;
+        let _within = self.enter();
         let (objects, scope, mirror_options) = (self.outbox.objects(), self.scope(), self.options());
         let prefix = mirror_options.prefix.trim_end_matches('/');
         let attempts = Attempts::new(self, &pace);

@@ -52,6 +52,7 @@ impl<'a> Crew<'a> {
 
     /// Takes steps until there are no more, and tells how each ended.
     pub(super) fn work(&self, plan: &Plan, steps: &Receiver<usize>, ended: &Sender<Done>) {
+        let _within = self.shared.enter();
         for step in steps {
             let Some(wish) = plan.wishes.get(step) else { continue };
             let mut left_over = Vec::new();
@@ -68,7 +69,7 @@ impl<'a> Crew<'a> {
             if let End::Failed(error) = &end
                 && self.attempts.is_hopeless(&error.fault)
             {
-                self.attempts.give_up();
+                self.attempts.give_up(error);
             }
             if ended.send(Done { step, end, left_over }).is_err() {
                 return;

@@ -72,14 +72,14 @@ impl Following {
                 following.threads = vec![purge, run];
                 Ok(following)
             }
-            (Err(error), run) => {
-                // It ends, and says so.
-                following.threads.extend(run);
-                Err(error)
-            }
             (purge, Err(error)) => {
                 following.threads.extend(purge);
                 shared.following.store(false, Ordering::Release);
+                Err(error)
+            }
+            (Err(error), Ok(run)) => {
+                // It ends, and says so.
+                following.threads.push(run);
                 Err(error)
             }
         }
@@ -99,9 +99,10 @@ impl Drop for Following {
         self.cancel.cancel();
         self.flag.raise();
         self.shared.wake_purger();
+        // A CDN or a storage may drop it from a thread that those wait for.
+        let is_within = self.shared.is_within_run();
         for thread in self.threads.drain(..) {
-            // A CDN or a storage may drop it from the very thread that calls it.
-            if thread.thread().id() != std::thread::current().id() {
+            if !is_within && thread.thread().id() != std::thread::current().id() {
                 let _ = thread.join();
             }
         }
@@ -114,7 +115,17 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
     while !cancel.is_cancelled() && !shared.stop.is_cancelled() {
         let seq = shared.engine.load().seq();
         let (again, patient) = match shared.sync(&context) {
-            Ok(report) => after(&report, &mut failures),
+            Ok(report) => {
+                if report.uploaded + report.copied + report.deleted == 0 {
+                    // What waits is looked at with each run: not all the time, however much happens.
+                    let pause = Duration::from_millis(report.elapsed_ms).min(WAIT_MAX);
+                    let until = Some(Instant::now() + pause);
+                    if matches!(shared.engine.signal.wait(u64::MAX, until, interrupt), Waited::Closed) {
+                        return;
+                    }
+                }
+                after(&report, &mut failures)
+            }
             Err(_) if cancel.is_cancelled() || shared.stop.is_cancelled() => return,
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {

@@ -85,6 +85,8 @@ pub(crate) struct Mirrors {
     /// The names of those that are being opened or removed.
     claimed: Mutex<HashSet<String>>,
     released: Condvar,
+    /// Of two that are opened to one place at a time, one is refused.
+    placing: Mutex<()>,
 }
 
 /// A mirror is opened or removed by one thread at a time.
@@ -116,7 +118,8 @@ pub struct MirrorInfo {
 
 impl Mirrors {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, open: Mutex::default(), claimed: Mutex::default(), released: Condvar::new() }
+        let (open, claimed, placing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { engine, open, claimed, released: Condvar::new(), placing }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Shared>>> {
@@ -192,26 +195,22 @@ impl Mirrors {
             place,
             target: target.cloned(),
         };
-        let former = {
-            let open = self.lock();
-            self.check_place(&wanted, &*storage)?;
-            // Other credentials make it another one; the same storage is taken as it is.
-            if let Some(shared) = open.get(name).filter(|shared| shared.is_over(&storage, cdn.as_ref())) {
-                shared.change(options)?;
-                return Ok(Arc::clone(shared));
-            }
-            open.get(name).map(Arc::clone)
-        };
+        let former = self.lock().get(name).map(Arc::clone);
+        self.check_place(&wanted, &*storage)?;
         if let Some(former) = former {
+            // Other credentials make it another one; the same storage is taken as it is.
+            if former.is_over(&storage, cdn.as_ref()) {
+                former.change(options)?;
+                return Ok(former);
+            }
             former.end();
             // A run of the old one is over before the new one reads what it wrote. Until then it is listed, so that
             // its callbacks are known for what they are.
             former.wait_ended();
+            self.lock().remove(name);
         }
         let (id, row) = {
-            // Under the lock: of two that are opened to one place at a time, one is refused.
-            let mut open = self.lock();
-            open.remove(name);
+            let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
             let before = self.check_place(&wanted, &*storage)?;
             // What it knows of its objects stays: the root that they came from, whoever has its name now.
             let (root, held_of) =

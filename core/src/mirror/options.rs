@@ -265,6 +265,11 @@ impl MirrorOptions {
         self.purge_new
     }
 
+    /// So many deletions are never held.
+    pub(super) fn free_deletes(&self) -> u64 {
+        self.delete_max.min(DELETES_FREE - 1)
+    }
+
     /// True when so many objects fewer than there were wait for confirmation.
     pub(super) fn holds(&self, deletes: u64, objects: u64) -> bool {
         let share = u128::from(deletes) * 100 > u128::from(objects) * u128::from(self.delete_share_percent);

@@ -4,7 +4,7 @@
 //! Every step is in the outbox before it is begun and again when it is over, so that a process that is killed in
 //! between knows what it may have left behind. Nothing is sent again that was acknowledged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::testing;
 use super::crew::{Crew, Done, End};
 use super::outbox::{Object, Purge, Writes};
 use super::plan::{Plan, Wish};
-use super::report::{MirrorContext, MirrorReport, Teller};
+use super::report::{MirrorContext, MirrorError, MirrorReport, Teller};
 use super::run::{Prepared, fatal};
 use super::shared::{Progress, Shared};
 use super::storage::{StorageError, StorageFault};
@@ -44,6 +44,8 @@ pub(super) struct Pass<'a> {
     open: HashSet<&'a Arc<str>>,
     /// Entries that are still to be sent: what they had under other names stays until then.
     unsent: HashSet<u64>,
+    /// The keys of those for which there is no place yet.
+    blocked: HashMap<u64, Arc<str>>,
     /// Why no further step is begun.
     hopeless: Option<Error>,
     /// The first refusal of the credentials.
@@ -71,6 +73,7 @@ impl<'a> Pass<'a> {
             teller: Teller::new(context, total, plan.upload_bytes()),
             open: plan.wishes.iter().map(|wish| &wish.key).chain(&plan.deletes).collect(),
             unsent: plan.wishes.iter().map(|wish| wish.entry).collect(),
+            blocked: HashMap::new(),
             hopeless: None,
             denied: None,
         }
@@ -129,7 +132,7 @@ impl<'a> Pass<'a> {
             drop((taken, ended));
             let outcome = self.conduct(threads, &steps, &results);
             if outcome.is_err() {
-                crew.attempts.give_up();
+                crew.attempts.give_up(&StorageError::new(StorageFault::Cancelled, "it was given up"));
             }
             drop(steps);
             // What nobody waited for may have left parts behind.
@@ -231,24 +234,26 @@ impl<'a> Pass<'a> {
     fn fail(&mut self, wish: &Wish, error: &StorageError) {
         match error.fault {
             StorageFault::Cancelled => {
-                self.hopeless.get_or_insert_with(|| fatal(error));
+                // The others were given up for a reason.
+                let reason = self.crew.attempts.reason();
+                self.hopeless.get_or_insert_with(|| fatal(reason.as_ref().unwrap_or(error)));
                 return;
             }
             StorageFault::Denied => {
                 self.denied.get_or_insert_with(|| fatal(error));
                 self.progress.seen.denied.insert(Arc::clone(&wish.key));
             }
-            // What lies in its place goes first, and that may be the object that the file had before.
             StorageFault::Occupied => {
-                self.unsent.remove(&wish.entry);
+                self.blocked.insert(wish.entry, Arc::clone(&wish.key));
                 self.report.occupied += 1;
             }
             _ => {}
         }
         if self.crew.attempts.is_hopeless(&error.fault) {
-            // The others were given up because of it.
             self.hopeless = Some(fatal(error));
-            self.crew.attempts.give_up();
+            self.crew.attempts.give_up(error);
+        } else if let Some(reason) = self.crew.attempts.reason() {
+            self.hopeless.get_or_insert_with(|| fatal(&reason));
         }
         let failure = self.shared.failure(&wish.key, error);
         if failure.permanent {
@@ -262,8 +267,13 @@ impl<'a> Pass<'a> {
     fn delete(&mut self) -> Result<()> {
         let plan = self.plan;
         let objects = self.shared.outbox.objects();
-        let is_unsent =
-            |key: &&Arc<str>| objects.get(*key).is_some_and(|object| self.unsent.contains(&object.entry));
+        let is_in_the_way =
+            |key: &str, entry: u64| self.blocked.get(&entry).is_some_and(|new| are_in_the_way(key, new));
+        let is_unsent = |key: &&Arc<str>| {
+            objects.get(*key).is_some_and(|object| {
+                self.unsent.contains(&object.entry) && !is_in_the_way(key, object.entry)
+            })
+        };
         let mut doomed: Vec<&Arc<str>> = plan.deletes.iter().filter(|key| !is_unsent(key)).collect();
         if doomed.is_empty() {
             return Ok(());
@@ -292,6 +302,7 @@ impl<'a> Pass<'a> {
         if self.accept_deletes {
             // The smaller number is the one that was meant.
             self.progress.seen.peak.forget();
+            self.shared.hold(false)?;
         }
         if self.prepared.is_other_root && self.report.failed == 0 {
             self.shared.adopt_root(&self.prepared.record)?;
@@ -339,7 +350,9 @@ impl<'a> Pass<'a> {
                     if is_cancelled {
                         continue;
                     }
-                    self.report.push_failure(self.shared.failure(key, &error), &error.fault);
+                    // Whatever it said, it is tried again: the object is still there.
+                    let failure = MirrorError { permanent: false, ..self.shared.failure(key, &error) };
+                    self.report.push_failure(failure, &error.fault);
                 }
             }
         }
@@ -348,5 +361,32 @@ impl<'a> Pass<'a> {
         self.shared.add_purges(purges);
         self.tell(false);
         self.hopeless.take().map_or(Ok(()), Err)
+    }
+}
+
+/// True when one of two keys cannot be a file while the other is: one lies below the other, or they differ in case
+/// alone at some place, and a file system takes them for one.
+fn are_in_the_way(old: &str, new: &str) -> bool {
+    let differing = old.split('/').zip(new.split('/')).find(|(a, b)| a != b);
+    differing.is_none_or(|(a, b)| a.to_lowercase() == b.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_in_the_way;
+
+    #[test]
+    fn keys_are_in_the_way_of_what_lies_below_them_and_of_other_spellings() {
+        for (old, new, yes) in [
+            ("x", "x/y", true),
+            ("d/f", "d", true),
+            ("A.JPG", "a.jpg", true),
+            ("Sub/a", "sub/b", true),
+            ("x", "d", false),
+            ("d/a", "d/b", false),
+            ("x", "xy", false),
+        ] {
+            assert_eq!(are_in_the_way(old, new), yes, "{old} {new}");
+        }
     }
 }

@@ -90,10 +90,39 @@ impl Plan {
         self.wishes.iter().filter(|wish| !wish.is_copy).map(|wish| wish.fingerprint.size).sum()
     }
 
-    /// Deletions of what is not there under another name.
-    pub(super) fn losses(&self) -> u64 {
+    /// Weighs what goes, now or once its files are sent under other names. Up to `free` are not looked at closely.
+    pub(super) fn losses(&self, objects: &Objects, free: u64) -> Losses {
         let moved: HashSet<&Arc<str>> = self.wishes.iter().filter_map(|wish| wish.source.as_ref()).collect();
-        self.deletes.iter().filter(|key| !moved.contains(key)).count() as u64
+        let gone: HashMap<&Arc<str>, &Object> = self
+            .deletes
+            .iter()
+            .chain(&self.kept)
+            .filter_map(|key| Some((key, &**objects.get(key)?)))
+            .collect();
+        let mut twins: HashSet<u64> = HashSet::new();
+        if gone.len() > moved.len() && gone.len() as u64 > free {
+            // An earlier run may have copied them and not come to the end of their deletion.
+            let versions: HashMap<u64, Version> =
+                gone.values().map(|object| (object.entry, object.version)).collect();
+            let is_copy = |object: &Object| {
+                object.sure
+                    && versions.get(&object.entry).is_some_and(|version| version.same(&object.version))
+            };
+            let others = objects.iter().filter(|(key, object)| is_copy(object) && !gone.contains_key(key));
+            twins.extend(others.map(|(_, object)| object.entry));
+        }
+        let is_twin = |object: &Object| twins.contains(&object.entry);
+        // What was announced, and never came to be there, is none either.
+        let was_never = |object: &Object| {
+            !object.sure && !object.was_seen() && object.generation == 0 && object.entry != 0
+        };
+        let is_loss = |(key, object): &(&&Arc<str>, &&Object)| {
+            !moved.contains(**key) && !is_twin(object) && !was_never(object)
+        };
+        Losses {
+            lost: gone.iter().filter(is_loss).count() as u64,
+            doubled: gone.values().filter(|object| is_twin(object)).count() as u64,
+        }
     }
 
     /// Leaves the wishes out that `is_refused` says the storage will not take. Their files keep the objects that they
@@ -127,6 +156,14 @@ impl Plan {
     pub(super) fn is_empty(&self) -> bool {
         self.wishes.is_empty() && self.deletes.is_empty()
     }
+}
+
+/// What deletions would cost.
+pub(super) struct Losses {
+    /// Objects whose content is there under no other name.
+    pub(super) lost: u64,
+    /// Objects that are there under another name already.
+    pub(super) doubled: u64,
 }
 
 /// Which files have an object, and under which key.
@@ -247,6 +284,7 @@ impl Basis<'_> {
             Some(Ok(key)) => key,
             Some(Err(message)) => {
                 let message = format!("`{}` can have no object: {message}", escape(address));
+                plan.later.insert(entry.id());
                 plan.refused.push(MirrorError {
                     path: address.to_vec(),
                     key: None,

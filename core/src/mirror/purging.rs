@@ -124,7 +124,8 @@ impl Shared {
                             .unwrap_or_else(PoisonError::into_inner)
                             .0
                     }
-                    None if !queue.is_empty() => break,
+                    // Without a CDN it waits for one that is opened with it.
+                    None if !queue.is_empty() && self.cdn.is_some() => break,
                     None => self.purge_added.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 };
             }

@@ -74,8 +74,10 @@ impl MirrorReport {
     }
 
     pub(super) fn push_failure(&mut self, error: MirrorError, fault: &StorageFault) {
-        let is_of_file =
-            matches!(fault, StorageFault::Source | StorageFault::Rejected | StorageFault::Occupied);
+        let is_of_file = matches!(
+            fault,
+            StorageFault::Source | StorageFault::Rejected | StorageFault::Occupied | StorageFault::Denied
+        );
         self.unanswered += u64::from(!is_of_file);
         self.push_error(error);
     }

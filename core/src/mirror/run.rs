@@ -21,7 +21,7 @@ use super::crew::Crew;
 use super::outbox::{Objects, Writes};
 use super::pace::Pace;
 use super::pass::Pass;
-use super::plan::{Basis, Plan};
+use super::plan::{Basis, Losses, Plan};
 use super::report::{MirrorContext, MirrorError, MirrorReport};
 use super::seen::Seen;
 use super::shared::{Progress, Shared};
@@ -44,6 +44,8 @@ pub(super) struct Prepared {
     pub(super) is_other_root: bool,
     /// There are more deletions than the options allow.
     is_too_much: bool,
+    /// Objects, each content once.
+    objects: u64,
 }
 
 impl Prepared {
@@ -61,7 +63,8 @@ impl Shared {
         let pace = Arc::new(Pace::new(&self.options(), [context.cancel.clone(), self.stop.clone()]));
         let mut turn = self.take_turn(&pace)?;
         let begun = Instant::now();
-        self.running(true);
+        let _within = self.enter();
+        self.running.store(true, Ordering::Release);
         let mut report = MirrorReport::default();
         // A storage is the program's own code, as far as it likes.
         let passes = AssertUnwindSafe(|| self.passes(&mut turn, context, &pace, &mut report));
@@ -70,7 +73,7 @@ impl Shared {
             Err(Error::new(ErrorKind::Panic, text).with_hint("what was acknowledged stays so"))
         });
         report.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.running(false);
+        self.running.store(false, Ordering::Release);
         self.note(&turn, &report, result.as_ref().err());
         result.map(|()| report)
     }
@@ -122,11 +125,13 @@ impl Shared {
         refused().for_each(|error| report.push_error(error.clone()));
         progress.seen.refused = refused().map(|error| error.path.clone()).collect();
         let now_ns = self.engine.options.clock.now_ns();
-        progress.seen.peak.note(now_ns, self.outbox.objects().len() as u64);
-        if prepared.is_other_root && plan.deletes.is_empty() && plan.kept.is_empty() {
+        progress.seen.peak.note(now_ns, prepared.objects);
+        progress.seen.trim(&plan.wishes);
+        let has_kept = !plan.kept.is_empty() && !context.accept_deletes;
+        if prepared.is_other_root && plan.deletes.is_empty() && !has_kept {
             self.adopt_root(&prepared.record)?;
         }
-        self.hold(prepared.is_too_much && !context.accept_deletes)?;
+        self.hold(prepared.is_too_much)?;
         let scope = self.scope();
         let kept = plan.kept.iter().filter_map(|key| scope.address_of(key));
         let mut left: HashSet<Vec<u8>> = plan.unsettled.iter().cloned().chain(kept).collect();
@@ -179,20 +184,25 @@ impl Shared {
         });
         plan.wishes.sort_by_key(|wish| seen.denied.contains(&wish.key));
         let is_other_root = record.id != self.root_id();
-        let is_too_much = self.is_too_much(seen, &plan, &objects);
-        Ok(Prepared { snapshot, record, root, plan, rejected, is_other_root, is_too_much })
+        let (objects, is_too_much) = self.weigh(seen, &plan, &objects);
+        Ok(Prepared { snapshot, record, root, plan, rejected, is_other_root, is_too_much, objects })
     }
 
     /// True when so much would be gone that somebody has to say that it is meant: now, or with all that went within
     /// the last hour.
-    fn is_too_much(&self, seen: &Seen, plan: &Plan, objects: &Objects) -> bool {
+    /// Answers the number of objects, too, each content once.
+    fn weigh(&self, seen: &Seen, plan: &Plan, objects: &Objects) -> (u64, bool) {
         let options = self.options();
-        let objects_before = objects.len() as u64;
+        let Losses { lost, doubled } = plan.losses(objects, options.free_deletes());
+        let objects_before = (objects.len() as u64).saturating_sub(doubled);
         let new = plan.wishes.iter().filter(|wish| !objects.contains_key(&wish.key)).count() as u64;
-        let after = (objects_before + new).saturating_sub(plan.deletes.len() as u64);
+        let gone = (plan.deletes.len() + plan.kept.len()) as u64;
+        let after = (objects_before + doubled + new).saturating_sub(gone);
         let highest = seen.peak.highest(self.engine.options.clock.now_ns(), objects_before);
         let before = self.held_of().map_or(objects_before, |held| objects_before.min(held));
-        options.holds(plan.losses(), before) || options.holds(highest.saturating_sub(after), highest)
+        let is_too_much =
+            options.holds(lost, before) || options.holds(highest.saturating_sub(after), highest);
+        (objects_before, is_too_much)
     }
 
     /// The directory of the root, which must be the one that it was.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::snapshot::Snapshot;
 
 use super::peak::Peak;
-use super::plan::{Left, LeftSince};
+use super::plan::{Left, LeftSince, Wish};
 use super::report::MirrorError;
 
 /// After a run. Empty before the first.
@@ -58,6 +58,16 @@ impl Seen {
             })
             .collect();
         self.known = Some(snapshot);
+    }
+
+    /// Forgets what was said of keys that are not asked for any more.
+    pub(super) fn trim(&mut self, wishes: &[Wish]) {
+        let refused = &self.refused;
+        self.rejected.retain(|_, (_, error)| refused.contains(&error.path));
+        if !self.denied.is_empty() {
+            let wanted: HashSet<&Arc<str>> = wishes.iter().map(|wish| &wish.key).collect();
+            self.denied.retain(|key| wanted.contains(key));
+        }
     }
 
     /// Everything is looked at the next time, and asked for anew.

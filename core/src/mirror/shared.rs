@@ -79,8 +79,9 @@ pub(crate) struct Shared {
     row: RwLock<(Arc<MirrorOptions>, Arc<Scope>)>,
     turn: Gate<Progress>,
     facts: Mutex<Facts>,
-    /// The thread whose run is under way.
-    runner: Mutex<Option<ThreadId>>,
+    pub(super) running: AtomicBool,
+    /// The threads that work on a run or an audit: what waits for its end is not for them.
+    within: Mutex<Vec<ThreadId>>,
     pub(super) following: AtomicBool,
     purges: Mutex<VecDeque<Purge>>,
     pub(super) purge_added: Condvar,
@@ -113,7 +114,8 @@ impl Shared {
             row: RwLock::new((Arc::new(row.options.clone()), scope)),
             turn: Gate::new(Progress { uploads, ..Progress::default() }),
             facts: Mutex::default(),
-            runner: Mutex::default(),
+            running: AtomicBool::new(false),
+            within: Mutex::default(),
             following: AtomicBool::new(false),
             purges: Mutex::new(purges.into()),
             purge_added: Condvar::new(),
@@ -198,15 +200,19 @@ impl Shared {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn running(&self, yes: bool) {
-        let thread = yes.then(|| std::thread::current().id());
-        *self.runner.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+    /// This thread works on a run until what is answered is dropped.
+    pub(super) fn enter(&self) -> Within<'_> {
+        self.within().push(std::thread::current().id());
+        Within(self)
     }
 
-    /// True in a callback of a run.
+    fn within(&self) -> MutexGuard<'_, Vec<ThreadId>> {
+        self.within.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True in a callback of a run, and in a call to its storage.
     pub(super) fn is_within_run(&self) -> bool {
-        let runner = *self.runner.lock().unwrap_or_else(PoisonError::into_inner);
-        runner == Some(std::thread::current().id())
+        self.within().contains(&std::thread::current().id())
     }
 
     /// The root whose objects these are.
@@ -292,7 +298,7 @@ impl Shared {
             address: options.address.clone(),
             place: self.storage.describe(),
             prefix: options.prefix.clone(),
-            running: self.runner.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            running: self.running.load(Ordering::Acquire),
             following: self.following.load(Ordering::Acquire),
             objects: objects.totals.sure,
             object_bytes: objects.totals.sure_bytes,
@@ -344,6 +350,7 @@ impl Shared {
             // Dropped also when the work panics.
             let _over = over;
             let watch = move || {
+                let _within = self.enter();
                 while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                     if pace.check().is_err() {
                         self.storage.interrupt();
@@ -408,5 +415,18 @@ impl Shared {
         told.steps.extend(plan.deletes.iter().map(|key| MirrorStep::Delete { key: key.to_string() }));
         told.refused = plan.refused.into_iter().chain(rejected).take(ERRORS_KEPT).collect();
         Ok(told)
+    }
+}
+
+/// A thread that works on a run.
+pub(super) struct Within<'a>(&'a Shared);
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        let mut within = self.0.within();
+        let thread = std::thread::current().id();
+        if let Some(at) = within.iter().rposition(|its| *its == thread) {
+            within.swap_remove(at);
+        }
     }
 }

@@ -92,6 +92,7 @@ mod tests {
             last_scan_ns: 0,
             rules_digest: 0,
             adopt: false,
+            rebuilt: false,
             last_full_ns: 0,
         };
         assert!(same(&record, &identity).is_ok());

@@ -341,6 +341,11 @@ impl Run<'_> {
             if report.errors == 0 {
                 record.rules_digest = rules_digest(&record, &context.nested);
             }
+            // What a rebuild lost may lie where this scan could not look.
+            record.rebuilt &= report.errors > 0 && !self.options.accept_missing;
+            if record.rebuilt {
+                record.state = RootState::New;
+            }
         } else {
             // Part of a root says nothing about the whole.
             record.state = self.view.record.state.clone();
@@ -516,6 +521,7 @@ impl Run<'_> {
             now.last_scan_ns = record.last_scan_ns;
             now.rules_digest = record.rules_digest;
             now.adopt = record.adopt;
+            now.rebuilt = record.rebuilt;
         });
         report.seq = self.engine.submit(Task::ChangeRoot(change, Some(Box::new(operation))))?;
         report.published = true;

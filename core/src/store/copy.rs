@@ -1,6 +1,7 @@
 //! Copying the state into a fresh file: row by row to compact it, and by what can still be read to
 //! salvage a damaged one. The old file stays in place until the new one is complete and durable.
 
+use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use rustix::fs::RenameFlags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Durability;
+use crate::path::split_root;
 use crate::root_record::{RootRecord, RootState};
-use crate::snapshot::{BlockOp, DirNode, Placer};
+use crate::snapshot::{BlockOp, DirNode, Placer, Tree};
 
 use super::create::{self, Fresh};
 use super::load;
 use super::schema::{self, FORMAT};
-use super::work::{self, Owner, WorkTable};
+use super::work::{self, Item, Owner, WorkTable};
 use super::{Config, Db, Faults, Rows, Segments, Store, Txn, guard, wrap_plain};
 
 /// What a rebuild saved.
@@ -243,7 +245,7 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     for root in &loaded.tree.roots {
         // What was lost cannot be told apart from what was never there, nor even be counted: a damaged page may
         // show fewer rows without a sign. Until a whole scan nothing may be taken for missing.
-        txn.put_root(&RootRecord { state: RootState::New, ..(*root.record).clone() })?;
+        txn.put_root(&RootRecord { state: RootState::New, rebuilt: true, ..(*root.record).clone() })?;
         for node in [&root.live, &root.gone] {
             txn.apply(&lay_out(node, &mut segments), &mut segments)?;
         }
@@ -252,24 +254,46 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     }
     let whole = |key: u64, row: &[u8]| schema::unseal(key, row).is_ok();
     salvage_table(rows, txn, schema::OPERATIONS, lost, |id, row| whole(*id, row))?;
-    salvage_table(rows, txn, schema::ATTRS, lost, |id, row| whole(*id, row))?;
+    // Noted of each row that is whole, kept or not: somebody outside may still know the id.
+    let used = UsedIds::default();
+    salvage_table(rows, txn, schema::ATTRS, lost, |id, row| {
+        let is_whole = whole(*id, row);
+        if is_whole {
+            used.entry(*id);
+        }
+        is_whole
+    })?;
     salvage.spaces_rows = salvage_table(rows, txn, schema::SPACES, lost, |key, row| {
         schema::unseal(schema::space_seed(key), row).is_ok()
     })?;
     salvage_table(rows, txn, schema::CURSORS, lost, |name, row| schema::decode_cursor(name, row).is_ok())?;
     for table in Owner::ALL.map(Owner::definition) {
         if has_table(rows, table).unwrap_or(true) {
-            salvage_table(rows, txn, table, lost, |id, row| whole(u64::from(*id), row))?;
-        }
-    }
-    for table in WorkTable::ALL.map(WorkTable::definition) {
-        if has_table(rows, table).unwrap_or(true) {
-            salvage_table(rows, txn, table, lost, |key, row| {
-                schema::unseal(schema::space_seed(key), row).is_ok()
+            salvage_table(rows, txn, table, lost, |id, row| {
+                let is_whole = whole(u64::from(*id), row);
+                if is_whole {
+                    used.owner(*id);
+                }
+                is_whole
             })?;
         }
     }
-    loaded.counters.next_pipeline = loaded.counters.next_pipeline.max(work::next_owner(rows));
+    let left = (loaded.lost_roots > 0).then(|| Left::of(&loaded.tree));
+    for table in WorkTable::ALL {
+        if has_table(rows, table.definition()).unwrap_or(true) {
+            salvage_table(rows, txn, table.definition(), lost, |key, row| {
+                let is_whole = whole(schema::space_seed(key), row);
+                if is_whole {
+                    used.key(table, key);
+                }
+                is_whole && left.as_ref().is_none_or(|left| left.keeps(table, key))
+            })?;
+        }
+    }
+    let counters = &mut loaded.counters;
+    counters.next_id = counters.next_id.max(used.entry.get().saturating_add(1));
+    // The last one that was given, as it is counted up first.
+    counters.next_pipeline = counters.next_pipeline.max(used.owner.get());
     // What was lost cannot be told by the journal: consumers start over from the snapshot.
     for (_, place) in rows.cursors().unwrap_or_default() {
         loaded.counters.seq = loaded.counters.seq.max(place);
@@ -279,6 +303,65 @@ fn salvage_rows(rows: &Rows, txn: &Txn, salvage: &mut Salvage) -> Result<()> {
     loaded.counters.journal_bytes = 0;
     txn.put_database(loaded.database)?;
     txn.put_counters(&loaded.counters)
+}
+
+/// The greatest ids that rows are kept under. Without its counters, a salvaged file must not give an id twice.
+#[derive(Default)]
+struct UsedIds {
+    entry: Cell<u64>,
+    owner: Cell<u32>,
+}
+
+impl UsedIds {
+    fn entry(&self, id: u64) {
+        self.entry.set(self.entry.get().max(id));
+    }
+
+    fn owner(&self, id: u32) {
+        self.owner.set(self.owner.get().max(id));
+    }
+
+    fn key(&self, table: WorkTable, key: &[u8]) {
+        if let Some(owner) = work::owner(key) {
+            self.owner(owner);
+        }
+        if let Some(Item::Entry(id)) = table.item(key) {
+            self.entry(id);
+        }
+    }
+}
+
+/// What is left of the items of pipelines where the row of a root was lost. A root that is absent counts as removed, so
+/// that every record of an item in it would be work: clean up what was made of it. A record too few costs work that is
+/// done twice, one too many costs what is still needed.
+struct Left<'a> {
+    tree: &'a Tree,
+    /// Ids in the roots that could be read, of what is there and of tombstones, sorted.
+    entries: Vec<u64>,
+}
+
+impl<'a> Left<'a> {
+    fn of(tree: &'a Tree) -> Self {
+        let mut entries = Vec::new();
+        let mut pending: Vec<&Arc<DirNode>> =
+            tree.roots.iter().flat_map(|root| [&root.live, &root.gone]).collect();
+        while let Some(node) = pending.pop() {
+            for (slot, kid) in node.children() {
+                entries.push(slot.id());
+                pending.extend(kid);
+            }
+        }
+        entries.sort_unstable();
+        Self { tree, entries }
+    }
+
+    fn keeps(&self, table: WorkTable, key: &[u8]) -> bool {
+        match table.item(key) {
+            Some(Item::Entry(id)) => self.entries.binary_search(&id).is_ok(),
+            Some(Item::Group(group)) => self.tree.root(split_root(group).0).is_some(),
+            None => true,
+        }
+    }
 }
 
 /// Every block of a subtree, in rows of its own.
@@ -312,4 +395,34 @@ fn free_name(path: &Path) -> Result<PathBuf> {
     Err(Error::new(ErrorKind::AlreadyExists, "there are 10,000 damaged files beside the state file")
         .with_path(path.as_os_str().as_bytes())
         .with_hint("remove some of them"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::WorkWrite;
+
+    #[test]
+    fn without_its_counters_a_rebuilt_file_gives_no_id_twice() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.tw");
+        let config = Config::new(true, false, 1 << 20, Faults::default());
+        let store = Store::open(&path, config.clone())?;
+        let txn = store.begin(Durability::Durable)?;
+        txn.put_attrs(40, &BTreeMap::from([("name".to_owned(), b"value".to_vec())]))?;
+        let key = [7_u32.to_be_bytes().as_slice(), &[0], &50_u64.to_be_bytes()].concat();
+        txn.work_write(&[WorkWrite { table: WorkTable::Records, key, row: Some(vec![0]) }])?;
+        {
+            let mut meta = txn.raw().open_table(schema::META).map_err(wrap_plain)?;
+            meta.insert(schema::META_STATE, b"damaged".as_slice()).map_err(wrap_plain)?;
+        }
+        txn.commit()?;
+        drop(store);
+        assert!(Store::rebuild(&path)?.lost_rows > 0);
+        let counters = load::counters(&Store::open(&path, config)?.rows()?)?;
+        assert_eq!((counters.next_id, counters.next_root, counters.next_pipeline), (51, 1, 7));
+        Ok(())
+    }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) segments: Segments,
     /// Rows that could not be used; only a lenient load goes on in spite of them.
     pub(crate) lost_rows: u64,
+    /// How many of them were of roots, as far as one can tell.
+    pub(crate) lost_roots: u64,
 }
 
 /// Rows that are read, and taken apart, at once.
@@ -74,12 +76,14 @@ pub(super) fn load(rows: &Rows, lenient: bool) -> Result<Loaded> {
         Ok(counters) => counters,
         Err(_) if lenient => {
             lost_rows += 1;
-            Counters::default()
+            Counters { next_id: 1, next_root: 1, ..Counters::default() }
         }
         Err(error) => return Err(error),
     };
     let mut tree = Tree { seq: counters.seq, roots: Vec::new() };
-    for record in roots(rows, lenient, &mut lost_rows)? {
+    let (records, lost_roots) = roots(rows, lenient)?;
+    lost_rows += lost_roots;
+    for record in records {
         let mut link = Link { parts: &mut parts, lenient, lost_rows: &mut lost_rows };
         let live = link.node(record.live_node)?;
         let gone = link.node(record.gone_node)?;
@@ -95,7 +99,7 @@ pub(super) fn load(rows: &Rows, lenient: bool) -> Result<Loaded> {
         Err(_) if lenient => super::create::new_database_id().unwrap_or_default(),
         other => other?,
     };
-    Ok(Loaded { database, counters, tree, segments, lost_rows })
+    Ok(Loaded { database, counters, tree, segments, lost_rows, lost_roots })
 }
 
 /// Without its counters, a salvaged file must not give an id twice.
@@ -224,25 +228,26 @@ fn place(piece: Piece, parts: &mut HashMap<u64, Parts>) -> Result<(), Malformed>
     Ok(())
 }
 
-fn roots(rows: &Rows, lenient: bool, lost_rows: &mut u64) -> Result<Vec<RootRecord>> {
+/// The roots, and how many rows of the table could not be used.
+fn roots(rows: &Rows, lenient: bool) -> Result<(Vec<RootRecord>, u64)> {
     let table = rows.txn.open_table(schema::ROOTS).map_err(wrap_plain)?;
-    let mut out = Vec::new();
+    let (mut out, mut lost) = (Vec::new(), 0);
     for row in table.iter().map_err(wrap_plain)? {
         let (id, row) = match row {
             Ok(row) => row,
             Err(_) if lenient => {
-                *lost_rows += 1;
+                lost += 1;
                 break;
             }
             Err(error) => return Err(wrap_plain(error)),
         };
         match schema::decode_root(id.value(), row.value()) {
             Ok(root) => out.push(root),
-            Err(_) if lenient => *lost_rows += 1,
+            Err(_) if lenient => lost += 1,
             Err(error) => return Err(damaged("a root", error)),
         }
     }
-    Ok(out)
+    Ok((out, lost))
 }
 
 struct Link<'a> {

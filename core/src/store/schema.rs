@@ -115,7 +115,7 @@ pub(super) fn encode_root(root: &RootRecord) -> Vec<u8> {
     out.push(root.compare_asked as u8);
     out.push(root.compare as u8);
     out.push(root.content_hash as u8);
-    out.push(u8::from(root.adopt));
+    out.push(u8::from(root.adopt) | u8::from(root.rebuilt) << 1);
     out.put_num(root.live_node);
     out.put_num(root.gone_node);
     out.put_i64(root.last_scan_ns);
@@ -154,7 +154,7 @@ pub(super) fn decode_root(id: u32, row: &[u8]) -> Result<RootRecord, Malformed> 
         1 => ContentHash::Changed,
         _ => return Err(Malformed),
     };
-    let adopt = take.u8()? != 0;
+    let marks = take.u8()?;
     let live_node = take.num()?;
     let gone_node = take.num()?;
     let last_scan_ns = take.i64()?;
@@ -186,7 +186,8 @@ pub(super) fn decode_root(id: u32, row: &[u8]) -> Result<RootRecord, Malformed> 
         state,
         last_scan_ns,
         rules_digest,
-        adopt,
+        adopt: marks & 1 != 0,
+        rebuilt: marks & 2 != 0,
         last_full_ns,
     })
 }
@@ -305,6 +306,7 @@ mod tests {
                 last_scan_ns: 9,
                 rules_digest: 8,
                 adopt: true,
+                rebuilt: true,
                 last_full_ns: 7,
             };
             let row = encode_root(&root);

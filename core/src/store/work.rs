@@ -1,6 +1,6 @@
 //! Rows of the pipelines and mirrors: what they are, and what is kept for each of their items. The rows are
-//! sealed with their keys and opaque here; `work/` and `mirror/` know what is in them. A file that has never
-//! seen a pipeline or a mirror has none of these tables.
+//! sealed with their keys and opaque here; `work/` and `mirror/` know what is in them. Only what a key names can
+//! be told. A file that has never seen a pipeline or a mirror has none of these tables.
 
 use redb::{ReadableTable, TableDefinition, TableError};
 
@@ -104,10 +104,33 @@ fn open_row(key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
     Ok(body.to_vec())
 }
 
-/// A number that no pipeline or mirror has that can still be read.
-pub(super) fn next_owner(rows: &Rows) -> u32 {
-    let owners = Owner::ALL.into_iter().flat_map(|owner| rows.owners(owner).unwrap_or_default());
-    owners.map(|(id, _)| id).max().map_or(0, |id| id.saturating_add(1))
+/// What a record or a request is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item<'key> {
+    /// A file or symlink by itself, by its id.
+    Entry(u64),
+    /// A group, by its key: an address.
+    Group(&'key [u8]),
+}
+
+/// The pipeline or mirror that a row of a [`WorkTable`] belongs to, by its key.
+pub(super) fn owner(key: &[u8]) -> Option<u32> {
+    key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id))
+}
+
+impl WorkTable {
+    /// What the row under this key is about; `None` in tables that keep no records or requests.
+    pub(super) fn item(self, key: &[u8]) -> Option<Item<'_>> {
+        if !matches!(self, Self::Records | Self::Requests) {
+            return None;
+        }
+        let (kind, item) = key.get(4..)?.split_first()?;
+        match *kind {
+            0 => Some(Item::Entry(u64::from_be_bytes(item.try_into().ok()?))),
+            1 => Some(Item::Group(item)),
+            _ => None,
+        }
+    }
 }
 
 impl Rows {

@@ -233,6 +233,7 @@ impl Warden {
             last_scan_ns: 0,
             rules_digest: 0,
             adopt: false,
+            rebuilt: false,
             last_full_ns: 0,
         };
         self.engine().submit(Task::AddRoot(Box::new(record)))?;
@@ -283,7 +284,7 @@ impl Warden {
     /// Says that the tree of a root lies in another directory now, or that a directory recreated
     /// under the old path is to be taken for it. Ids, attributes and history stay. On another file
     /// system the next whole scan takes up the new inode numbers silently: what has the same size
-    /// and mtime is unchanged. A root that was unavailable is new until then: who knows what a rebuild lost of it.
+    /// and mtime is unchanged.
     ///
     /// # Errors
     ///
@@ -292,13 +293,12 @@ impl Warden {
         let (path, identity) = examine(dir.as_ref())?;
         let known = self.engine().root(name.as_bytes())?.live.totals;
         self.change_root(name, move |record| {
-            let same = record.identity == identity;
-            record.path = path;
-            record.identity = identity;
+            let has_entries = known.files + known.dirs > 0 || record.state != RootState::New;
+            record.adopt |= record.identity != identity && has_entries;
+            (record.path, record.identity) = (path, identity);
             record.compare = root::compare_for(record.compare_asked, identity.fs_type);
-            record.adopt |= !same && (known.files + known.dirs > 0 || record.state != RootState::New);
             if matches!(record.state, RootState::Unavailable { .. }) {
-                record.state = RootState::New;
+                record.state = if record.rebuilt { RootState::New } else { RootState::Ready };
             }
         })
     }

@@ -16,14 +16,14 @@ use rustix::fs::{CWD, Mode, OFlags};
 use support::child;
 use support::mirror::{self, Memory, assert_equal, finish, naive};
 use support::reference::{Dump, dump};
-use support::work::scanned;
+use support::work::{self, plain, scanned};
 use support::{
     ROOT, Rng, Row, Tree, World, both_walkers, is_root, refused, rows_since, skip, wait_until, within,
 };
 use treewarden::mirror::MirrorContext;
 use treewarden::{
-    Change, ErrorKind, Filter, IgnoreRules, RootOptions, RootState, ScanContext, ScanOptions, VerifyOptions,
-    Walker, Warden, testing,
+    Change, ErrorKind, Filter, Group, IgnoreRules, RootOptions, RootState, ScanContext, ScanOptions,
+    VerifyOptions, Walker, Warden, WorkState, testing,
 };
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
@@ -541,6 +541,97 @@ fn a_mirror_that_follows_after_a_rebuild_waits_for_the_scan_of_the_watcher() {
     drop(following);
     assert!(memory.deletes().is_empty(), "{:?}", memory.deletes());
     assert_equal("followed", &objects, &memory.objects());
+}
+
+/// A root whose row was lost counted as removed, and of a removed root everything is gone: a pipeline handed out all that
+/// it had ever done there as missing, although not one file was.
+#[test]
+fn a_pipeline_is_handed_nothing_of_a_root_that_a_rebuild_has_lost() {
+    for group in [Group::None, Group::Depth(1)] {
+        let (mut world, _clock) = scanned(|t| {
+            for n in 0..KEPT {
+                t.file(format!("d/{n}"), "x");
+            }
+        });
+        let other = Tree::new();
+        other.file("a", "x");
+        world.warden().add_root("two", other.path()).unwrap();
+        world.warden().scan("two").unwrap();
+        let p = work::open(&world, &plain().group(group.clone()));
+        let items = if group == Group::None { usize::try_from(KEPT).unwrap() } else { 1 };
+        assert_eq!(work::finish(&p).len(), items + 1, "{group:?}");
+        drop(p);
+        world.close();
+        // Nothing but the row of a root knows where its directory lies.
+        world.damage_rows_naming(world.tree.path().to_str().unwrap());
+        let path = world.state_file();
+        refused("the damaged file", Warden::open(&path), &[ErrorKind::Corrupt]);
+        let report = Warden::rebuild(&path).unwrap();
+        assert_eq!(report.roots, 1, "{report:?}");
+        assert!(report.lost_rows > 0, "{report:?}");
+
+        world.open();
+        let p = world.warden().pipeline("p").unwrap();
+        let nothing = |what: &str| {
+            assert!(work::finish(&p).is_empty(), "{what}: {group:?}");
+            assert_eq!(work::lines(&p), ["a indexed"], "{what}: the other root is untouched: {group:?}");
+        };
+        nothing("rebuilt");
+        world.warden().scan("two").unwrap();
+        nothing("the other root was scanned");
+        world.warden().add_root(ROOT, world.tree.path()).unwrap();
+        nothing("added again");
+        assert!(world.scan().is_clean());
+        let jobs = work::take(&p);
+        let new = jobs.iter().filter(|job| job.state() == WorkState::New).count();
+        assert_eq!(new, items, "done twice, not cleaned up: {group:?}");
+        assert_eq!(jobs.len(), items, "{group:?}");
+        work::complete(&p, jobs);
+        drop(p);
+        world.reopen();
+        assert!(work::finish(&world.warden().pipeline("p").unwrap()).is_empty(), "{group:?}");
+    }
+}
+
+/// What a rebuild lost may lie just where a scan cannot look: that it is not known proves nothing then.
+#[test]
+fn a_rebuilt_root_is_new_until_a_whole_scan_could_look_everywhere() {
+    let mut world = World::new(Walker::Fd, |t| {
+        t.file("anchor", "");
+    });
+    let tree = Tree::at(world.tree.path());
+    // Below the longest path a walker by path has to give up, and says so.
+    let deep = support::DeepTree::plant(&tree, 1_500);
+    deep.file("far", "x");
+    let half_blind = |world: &World, what: &str, accept: bool| {
+        let report = world.scan_as(|options| {
+            let options = options.walker(Walker::Jwalk);
+            if accept { options.accept_missing() } else { options }
+        });
+        assert!(report.errors > 0, "{what}: {report:?}");
+        assert_eq!(report.missing, 0, "{what}: {report:?}");
+        world.warden().roots().remove(0).state
+    };
+    assert_eq!(half_blind(&world, "first", false), RootState::Ready, "it was never scanned: nothing is lost");
+    assert_eq!(half_blind(&world, "second", false), RootState::Ready);
+    assert!(world.scan().is_clean());
+
+    let rebuild = |world: &mut World| {
+        world.close();
+        Warden::rebuild(world.state_file()).unwrap();
+        world.open();
+        assert_eq!(world.warden().roots()[0].state, RootState::New);
+    };
+    rebuild(&mut world);
+    for what in ["rebuilt", "once more"] {
+        assert_eq!(half_blind(&world, what, false), RootState::New, "{what}");
+    }
+    assert_eq!(half_blind(&world, "accepted", true), RootState::Ready, "somebody has said so");
+    rebuild(&mut world);
+    assert_eq!(half_blind(&world, "rebuilt again", false), RootState::New);
+    assert!(world.scan().is_clean());
+    assert_eq!(world.warden().roots()[0].state, RootState::Ready, "it has looked everywhere");
+    assert!(world.snapshot().contains(support::address(deep.rel("far"))));
 }
 
 // ---------------------------------------------------------------------------------- arguments

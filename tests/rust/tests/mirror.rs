@@ -234,6 +234,105 @@ fn what_is_replaced_as_a_whole_waits_and_what_only_moved_does_not() {
     assert_mirrored("accepted", &world, &memory);
 }
 
+/// What was replaced as a whole: the old objects are held, the new ones are there.
+fn replaced() -> (World, Clock, Arc<Memory>, Mirror) {
+    let (world, clock, memory, mirror) = many(150, &options());
+    finish("the first run", &mirror);
+    for name in world.ls().into_iter().filter(|name| name.contains("/f")) {
+        world.tree.rename(&name, format!("{name}.locked")).file(format!("{name}.locked"), "not readable");
+    }
+    world.scan();
+    assert_eq!(run(&mirror).held, 150);
+    (world, clock, memory, mirror)
+}
+
+#[test]
+fn what_waits_is_not_let_go_because_some_of_it_waits_for_something_else() {
+    let (world, _clock, memory, mirror) = replaced();
+    // These files are to be sent once more, and cannot be: what they were before stays for that reason.
+    for name in world.ls().into_iter().filter(|name| name.ends_with("0.locked")) {
+        world.tree.append(&name, "!");
+    }
+    world.scan();
+    memory.script(|call| matches!(call, Call::Put(_)).then(|| failure(StorageFault::Rejected)));
+    for _ in 0..3 {
+        let report = run(&mirror);
+        assert_eq!((report.held + report.refused, report.deleted), (150, 0), "{report:?}");
+    }
+    memory.clear_script();
+    world.tree.append("d0/f000.locked", "?");
+    world.scan();
+    assert_eq!(run(&mirror).deleted, 0);
+}
+
+#[test]
+fn an_accepted_run_that_fails_accepts_nothing_for_the_next() {
+    let (world, _clock, memory, mirror) = replaced();
+    world.tree.file("new", "n");
+    world.scan();
+    memory.script(|call| matches!(call, Call::Put(_)).then(|| failure(StorageFault::Misconfigured)));
+    let accepting = MirrorContext::new().accept_deletes(true);
+    refused("accepted", mirror.sync(&accepting), &[ErrorKind::NotFound]);
+    memory.clear_script();
+    assert_eq!(run(&mirror).held, 150);
+    assert_eq!(mirror.sync(&accepting).unwrap().deleted, 150);
+    assert_mirrored("accepted", &world, &memory);
+}
+
+#[test]
+fn a_move_that_was_cut_off_before_its_deletions_goes_on_by_itself() {
+    let (world, _clock, memory, mirror) = many(150, &options().delete_max(20));
+    finish("the first run", &mirror);
+    for n in 0..5 {
+        world.tree.rename(format!("d{n}"), format!("moved{n}"));
+    }
+    world.scan();
+    memory.script(|call| matches!(call, Call::Delete(_)).then(|| failure(StorageFault::Misconfigured)));
+    refused("cut off", mirror.sync(&MirrorContext::new()), &[ErrorKind::NotFound]);
+    assert_eq!(memory.objects().len(), 300);
+    memory.clear_script();
+    assert!(!mirror.plan().unwrap().held);
+    assert_eq!(finish("goes on", &mirror).deleted, 150);
+    assert_mirrored("goes on", &world, &memory);
+}
+
+#[test]
+fn a_file_whose_new_name_can_have_no_object_keeps_its_old_one() {
+    let (world, _clock, memory, mirror) = mirrored();
+    world.tree.rename("a.txt", "line\nbreak").rename("empty", "full");
+    world.scan();
+    for _ in 0..2 {
+        let report = run(&mirror);
+        assert_eq!(report.refused, 1, "{report:?}");
+        assert!(memory.objects().contains_key("a.txt") && !memory.objects().contains_key("empty"));
+    }
+    world.tree.rename("line\nbreak", "b.txt");
+    world.scan();
+    assert_eq!(finish("another name", &mirror).copied, 1);
+    assert_mirrored("another name", &world, &memory);
+}
+
+#[test]
+fn what_lies_in_the_way_costs_no_object_that_does_not() {
+    let (world, _clock) = scanned(library);
+    let remote = Tree::new();
+    let (target, none) = (Target::directory(remote.path()), Credentials::none());
+    let mirror = world.warden().mirror_to("m", &options(), &target, &none).unwrap();
+    finish("the first run", &mirror);
+    // A directory of somebody else.
+    remote.file("z.txt/foreign", "f");
+    world.tree.rename("a.txt", "z.txt");
+    world.scan();
+    for _ in 0..2 {
+        let report = run(&mirror);
+        assert_eq!((report.failed, report.deleted), (1, 0), "{report:?}");
+        assert!(remote.join("a.txt").is_file(), "the only copy is gone");
+    }
+    remote.remove("z.txt");
+    finish("out of the way", &mirror);
+    assert_equal("out of the way", &naive(world.tree.path(), ""), &naive(remote.path(), ""));
+}
+
 #[test]
 fn what_other_patterns_leave_out_waits_and_goes_when_it_is_meant() {
     let (world, _clock, memory, mirror) = many(150, &options());
@@ -1436,6 +1535,30 @@ fn what_follows_is_woken_by_an_audit_and_by_other_options() {
     let _same = open(&world, &options().glob("*.txt"), &memory);
     wait_until("other patterns", || memory.objects().len() == 1);
     following.stop();
+}
+
+#[test]
+fn a_storage_that_calls_its_own_mirror_is_told_that_it_is_busy() {
+    let (world, _clock, memory, mirror) = many(20, &options());
+    let (its, told) = (mirror.clone(), Arc::new(Mutex::new(BTreeSet::new())));
+    let (kinds, warden) = (Arc::clone(&told), world.warden().clone());
+    memory.script(move |call| {
+        let ended = match call {
+            Call::List => its.sync(&MirrorContext::new()).map(drop),
+            Call::Put(key) if key.ends_with('1') => its.audit(&AuditOptions::new()).map(drop),
+            Call::Put(key) if key.ends_with('2') => warden.remove_mirror("m"),
+            _ => its.sync(&MirrorContext::new()).map(drop),
+        };
+        kinds.lock().unwrap().insert(ended.err().map(|error| error.kind().to_string()));
+        None
+    });
+    within("calls of its own", move || {
+        finish("a run", &mirror);
+        assert!(mirror.audit(&AuditOptions::new()).unwrap().is_clean());
+        drop(world);
+    });
+    let told: Vec<Option<String>> = told.lock().unwrap().iter().cloned().collect();
+    assert_eq!(told, [Some(ErrorKind::Busy.to_string())]);
 }
 
 #[test]

@@ -1106,7 +1106,7 @@ fn a_moved_root_keeps_everything() {
 }
 
 #[test]
-fn a_root_that_is_moved_while_it_is_unavailable_is_ready_after_a_whole_scan() {
+fn a_root_that_is_moved_while_it_is_unavailable_is_ready_unless_it_was_rebuilt() {
     let (home, state) = (Tree::new(), Tree::new());
     home.file("old/a", "1").file("old/d/b", "2");
     let warden = Warden::open(state.join("state.tw")).unwrap();
@@ -1114,7 +1114,15 @@ fn a_root_that_is_moved_while_it_is_unavailable_is_ready_after_a_whole_scan() {
     warden.scan(ROOT).unwrap();
     home.rename("old", "new");
     assert!(warden.scan(ROOT).unwrap().unavailable.is_some());
-    assert_eq!(warden.move_root(ROOT, home.join("new")).unwrap().state, RootState::New);
+    assert_eq!(warden.move_root(ROOT, home.join("new")).unwrap().state, RootState::Ready);
+    assert!(warden.scan(ROOT).unwrap().is_clean());
+    drop(warden);
+
+    Warden::rebuild(state.join("state.tw")).unwrap();
+    let warden = Warden::open(state.join("state.tw")).unwrap();
+    home.rename("new", "newer");
+    assert!(warden.scan(ROOT).unwrap().unavailable.is_some());
+    assert_eq!(warden.move_root(ROOT, home.join("newer")).unwrap().state, RootState::New);
     warden.scan("root/d").unwrap();
     assert_eq!(warden.roots()[0].state, RootState::New, "that was a part");
     assert!(warden.scan(ROOT).unwrap().is_clean());

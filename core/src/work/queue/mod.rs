@@ -250,18 +250,13 @@ impl Queue {
                 names.insert(Arc::from(&**group));
             }
         }
-        let roots = self.snapshot.roots_of_tree().iter().map(|view| &view.record);
-        let doubtful: Vec<Vec<u8>> = roots
-            .filter(|root| root.state != RootState::Ready && self.options.has_root(&root.name))
-            .map(|root| root.name.clone().into_bytes())
-            .collect();
         for group in names {
             let key = ItemKey::Group((*group).into());
             let (record, request) = (records.remove(&key), requests.remove(&key));
             let (handle, known) = self.known_group(&group);
-            if known.facts.is_none() && !doubtful.is_empty() {
-                // Its files may be in any of them.
-                self.unproven.extend(doubtful.iter().cloned());
+            let root = split_root(&group).0;
+            if known.facts.is_none() && !is_proven(&self.snapshot, root) {
+                self.unproven.insert(root.to_vec());
                 continue;
             }
             self.place(handle, known, record.as_ref(), request, now_ns);
