@@ -119,9 +119,11 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
                 if report.uploaded + report.copied + report.deleted == 0 {
                     // What waits is looked at with each run: not all the time, however much happens.
                     let pause = Duration::from_millis(report.elapsed_ms).min(WAIT_MAX);
-                    let until = Some(Instant::now() + pause);
-                    if matches!(shared.engine.signal.wait(u64::MAX, until, interrupt), Waited::Closed) {
-                        return;
+                    match shared.engine.signal.wait(u64::MAX, Some(Instant::now() + pause), interrupt) {
+                        Waited::Closed => return,
+                        // It ends, or somebody wants everything to be looked at.
+                        Waited::Interrupted => continue,
+                        Waited::Seq(_) | Waited::TimedOut => {}
                     }
                 }
                 after(&report, &mut failures)

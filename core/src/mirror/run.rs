@@ -188,9 +188,8 @@ impl Shared {
         Ok(Prepared { snapshot, record, root, plan, rejected, is_other_root, is_too_much, objects })
     }
 
-    /// True when so much would be gone that somebody has to say that it is meant: now, or with all that went within
-    /// the last hour.
-    /// Answers the number of objects, too, each content once.
+    /// Answers the number of objects, each content once, and whether so much would be gone that somebody has to say
+    /// that it is meant: now, or with all that went within the last hour.
     fn weigh(&self, seen: &Seen, plan: &Plan, objects: &Objects) -> (u64, bool) {
         let options = self.options();
         let Losses { lost, doubled } = plan.losses(objects, options.free_deletes());
