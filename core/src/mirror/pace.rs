@@ -92,11 +92,13 @@ impl Pace {
     /// Waits while a storage asked for a pause.
     pub(super) fn wait_turn(&self) -> StorageResult<()> {
         self.check()?;
-        // It may be put off meanwhile.
-        while let Some(resume) = self.lock().resume.filter(|resume| *resume > Instant::now()) {
+        loop {
+            // The lock is given back before the wait: the pause may be put off meanwhile, and others have to tell
+            // how their requests ended.
+            let resume = self.lock().resume.filter(|resume| *resume > Instant::now());
+            let Some(resume) = resume else { return Ok(()) };
             self.wait_until(resume)?;
         }
-        Ok(())
     }
 
     /// Everybody pauses.
@@ -202,6 +204,27 @@ mod tests {
                 assert!((ms / 2..=ms * 3 / 2).contains(&wait), "{attempt}: {wait}");
             }
         }
+    }
+
+    /// Whoever waited had the lock: requests under way could not tell that they had worked before the pause was over,
+    /// and each that was told to slow down then began a longer pause of its own.
+    #[test]
+    fn who_waits_for_its_turn_holds_nobody_up() {
+        let cancel = CancelToken::new();
+        let pace = Arc::new(Pace::new(&MirrorOptions::new("r"), [cancel.clone(), CancelToken::new()]));
+        pace.throttled(Some(Duration::from_secs(5)));
+        let resume = pace.lock().resume;
+        let waits = {
+            let pace = Arc::clone(&pace);
+            std::thread::spawn(move || pace.wait_turn())
+        };
+        std::thread::sleep(LOOK * 3);
+        pace.worked();
+        pace.throttled(None);
+        assert!(!waits.is_finished(), "who waited had the lock until the pause was over");
+        assert_eq!(pace.lock().resume, resume, "the pause is the same for all");
+        cancel.cancel();
+        assert_eq!(waits.join().unwrap().map_err(|error| error.fault), Err(StorageFault::Cancelled));
     }
 
     #[test]

@@ -239,3 +239,47 @@ impl Txn {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Durability;
+    use crate::store::{Config, Faults, Store};
+
+    /// What stays would be that of another one, once the number is given again after the counters were lost.
+    #[test]
+    fn nothing_is_left_of_a_mirror_that_is_deleted_and_everything_of_its_neighbours() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&dir.path().join("s.tw"), Config::new(true, false, 1 << 20, Faults::default()))?;
+        for id in [7, u32::MAX] {
+            let owners = [id - 1, id, id.wrapping_add(1)];
+            let txn = store.begin(Durability::Durable)?;
+            for owner in owners {
+                txn.put_owner(Owner::Mirror, owner, b"its options")?;
+                let key = [owner.to_be_bytes().as_slice(), b"key"].concat();
+                let write = |table| WorkWrite { table, key: key.clone(), row: Some(b"row".to_vec()) };
+                txn.work_write(&WorkTable::ALL.map(write))?;
+            }
+            txn.delete_owner(Owner::Mirror, id)?;
+            txn.commit()?;
+            for owner in owners {
+                let expected = usize::from(owner != id);
+                for table in WorkTable::ALL {
+                    let mut rows = 0;
+                    store.read(|all| {
+                        all.work_each(table, owner, |_, _| {
+                            rows += 1;
+                            Ok(())
+                        })
+                    })?;
+                    assert_eq!(rows, expected, "{table:?} of {owner}, without {id}");
+                }
+                let is_there =
+                    store.read(|all| Ok(all.owners(Owner::Mirror)?.iter().any(|(it, _)| *it == owner)))?;
+                assert_eq!(is_there, owner != id, "{owner}");
+            }
+        }
+        Ok(())
+    }
+}

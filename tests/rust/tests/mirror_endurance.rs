@@ -18,7 +18,7 @@ use support::mirror::{
 };
 use support::s3::{Fault, S3Server, When};
 use support::work::scanned;
-use support::{HANG, Tree, World, address, refused, wait_until, within};
+use support::{DeepTree, HANG, Tree, World, address, refused, wait_until, within};
 use treewarden::mirror::{
     AuditOptions, Capabilities, Credentials, Following, Listed, Mirror, MirrorContext, MirrorOptions, Put,
     Storage, StorageFault, StorageResult, Stored, Target,
@@ -870,24 +870,12 @@ fn a_mirror_that_is_removed_while_it_runs_is_forgotten_whole() {
 
 // ---------------------------------------------------------------------------------- a directory as the target
 
-/// Links in a row, each of which goes down and up again as often as a link has room for: the kernel needs about
-/// half a millisecond to follow them, and may follow 40.
-const LINKS: usize = 37;
+/// Directories in one another, as many as a path has room for: the kernel needs about 50 microseconds to come to the
+/// last. Links would be followed once, when the mirror is opened.
+const LEVELS: usize = 1_200;
 
-/// Names that are taken, so that a put has to try them one after another.
-const TAKEN: usize = 3_000;
-
-/// A directory `end`, and the link `m0` that leads there and takes long.
-fn maze() -> Tree {
-    let tree = Tree::new();
-    tree.dir("d").dir("end");
-    let detour = "d/../".repeat(200);
-    for n in 0..LINKS {
-        let next = if n + 1 < LINKS { format!("m{}", n + 1) } else { "end".to_owned() };
-        tree.symlink(format!("{detour}{next}"), format!("m{n}"));
-    }
-    tree
-}
+/// Names that are taken, so that a put has to try them one after another: for a few tenths of a second.
+const TAKEN: usize = 6_000;
 
 /// What is in a directory, without looking into anything.
 fn names(dir: &Path) -> Vec<String> {
@@ -905,13 +893,15 @@ fn a_put_into_a_directory_that_takes_long_is_waited_for_and_never_overtakes() {
             let (mut world, _clock) = scanned(|t| {
                 t.file("x", "first");
             });
-            let maze = maze();
+            let tree = Tree::new();
+            let deep = DeepTree::plant(&tree, LEVELS);
+            let end = tree.join(deep.rel(""));
             // A file is written beside its place, under the first number that is free.
-            let taken = |n: usize| format!("end/x#{n}");
+            let taken = |n: usize| format!("x#{n}");
             for n in 1..=TAKEN {
-                maze.file(taken(n), "");
+                deep.file(&taken(n), "");
             }
-            let (target, none) = (Target::directory(maze.join("m0")), Credentials::none());
+            let (target, none) = (Target::directory(&end), Credentials::none());
             let mirror = world.warden().mirror_to("m", &options(), &target, &none).unwrap();
             let (token, is_read) = (CancelToken::new(), Arc::new(AtomicBool::new(false)));
             let its = Arc::clone(&is_read);
@@ -926,13 +916,13 @@ fn a_put_into_a_directory_that_takes_long_is_waited_for_and_never_overtakes() {
                 token.cancel();
                 wait_until("the run has ended", || thread.is_finished());
             }
-            let there = fs::read_to_string(maze.join("end/x")).ok();
+            let there = fs::read_to_string(end.join("x")).ok();
             assert_eq!(there.as_deref(), Some("first"), "{what}: the put was left to itself");
             let _ = joined("the run", thread);
             drop(mirror);
 
             for n in 1..=TAKEN {
-                maze.remove(taken(n));
+                fs::remove_file(end.join(taken(n))).unwrap();
             }
             if is_closed {
                 world.open();
@@ -941,7 +931,7 @@ fn a_put_into_a_directory_that_takes_long_is_waited_for_and_never_overtakes() {
             world.scan();
             let mirror = world.warden().mirror("m", &none, None).unwrap();
             finish(what, &mirror);
-            assert_equal(what, &naive(world.tree.path(), ""), &naive(&maze.join("end"), ""));
+            assert_equal(what, &naive(world.tree.path(), ""), &naive(&end, ""));
         });
     }
 }
