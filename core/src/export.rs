@@ -282,6 +282,12 @@ impl ExportReport {
 }
 
 fn export(content: Content<'_>, options: &ExportOptions, dest: &Path) -> Result<ExportReport> {
+    #[cfg(feature = "mirror")]
+    if store_of(dest)?.is_some() {
+        return Err(Error::invalid("the address of a store is no path").with_hint(
+            "give a `StorageSink` to `export::files`; in Python, `Warden.export` takes addresses",
+        ));
+    }
     let report = if options.partitioned {
         options.checked_host()?;
         let mut sink = DirectorySink::new(dest)?;

@@ -248,7 +248,9 @@ impl StorageSink {
             loop {
                 match self.storage.abort(key, &id) {
                     Ok(()) => break,
-                    Err(error) if may_work(&error.fault) && attempt < CLEANUPS => {
+                    Err(error)
+                        if may_work(&error.fault) && attempt < CLEANUPS && !self.cancel.is_cancelled() =>
+                    {
                         std::thread::sleep(self.backoff.min(Duration::from_secs(1)));
                         attempt += 1;
                     }

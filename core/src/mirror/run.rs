@@ -218,6 +218,9 @@ impl Shared {
             Error::new(ErrorKind::Unavailable, text).with_path(name).with_hint("nothing was sent or deleted")
         };
         match &view.record.state {
+            RootState::New if view.record.rebuilt => {
+                return Err(unavailable("no scan since the state file was rebuilt could look everywhere"));
+            }
             RootState::New => return Err(unavailable("it has not been scanned yet")),
             RootState::Unavailable { reason } => return Err(unavailable(reason)),
             RootState::Ready | RootState::Held { .. } => {}

@@ -180,6 +180,16 @@ fn noise(count: u64) -> impl Iterator<Item = treewarden::Result<Change>> {
 }
 
 #[test]
+fn the_address_of_a_store_is_no_path() {
+    let world = odd();
+    for address in ["s3://bucket/lake", "file:///lake", "gs://bucket"] {
+        let ended = export::snapshot(&world.snapshot(), &Filter::new(), &partitioned(), Path::new(address));
+        refused(address, ended, &[ErrorKind::InvalidArgument]);
+        assert!(!Path::new(address).exists());
+    }
+}
+
+#[test]
 fn a_file_of_entries_says_what_is_on_the_disk() {
     let world = odd();
     let (snapshot, out) = (world.snapshot(), Tree::new());
