@@ -1,7 +1,7 @@
 //! What the live engine knows of one root, and what it does next about it. The event thread marks, the
 //! root's own thread decides, and both hold the lock for moments only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -143,6 +143,8 @@ pub(super) struct State {
     pub(super) polls: bool,
     pub(super) why_polls: Option<String>,
     pub(super) dirty: Dirty,
+    /// Inode numbers of files with several names that the last look found changed.
+    pub(super) linked: HashSet<u64>,
     pub(super) rescan: Option<Rescan>,
     pub(super) timers: Timers,
     pub(super) poll_at_ns: Option<i64>,
@@ -218,6 +220,7 @@ impl Root {
                 polls: false,
                 why_polls: None,
                 dirty: Dirty::default(),
+                linked: HashSet::new(),
                 rescan: Some(Rescan { why: Why::Startup, due_ns: now }),
                 timers,
                 poll_at_ns: None,

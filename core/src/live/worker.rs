@@ -238,7 +238,10 @@ impl Worker {
         proven: bool,
     ) -> (Result<Report>, Errand) {
         let manners = self.manners();
-        let cancel = self.root.lock().cancel.clone();
+        let (cancel, linked_before) = {
+            let state = self.root.lock();
+            (state.cancel.clone(), state.linked.clone())
+        };
         // A look at a few names does not give way.
         let yields = manners.yields && matches!(target, Target::Whole);
         let companion = Companion::new(&self.root, &self.backend, Pace::new(PRESSURE_DIR.into(), yields));
@@ -248,6 +251,7 @@ impl Worker {
             losses_proven: proven,
             nice: manners.nice,
             changed: Mutex::default(),
+            linked_before,
             linked: Mutex::default(),
         };
         let options = ScanOptions::new().mode(mode).threads(manners.threads);
@@ -372,10 +376,11 @@ impl Worker {
         let linked = errand.linked.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.root.tell(|state| {
             state.succeeded();
-            for (dir, name) in &linked {
+            for (dir, name) in &linked.names {
                 // At once: it is one change, seen from another side.
                 state.dirty.name(dir, name, false, i64::MIN);
             }
+            state.linked = linked.inodes;
             if !heard {
                 for look in &looks {
                     state.heat.looked(&look.path, changed.contains(&look.path), now);

@@ -26,8 +26,8 @@ pub(crate) struct Context {
     pub(crate) accept_missing: bool,
     /// What is gone was deleted, not unmounted: somebody watched it go.
     pub(crate) losses_proven: bool,
-    /// Looks of the live engine, too, take up the facts of the directory that holds the names.
-    pub(crate) takes_facts: bool,
+    /// It starts from several places at once, and takes up the facts of a directory with its names.
+    pub(crate) is_look: bool,
     pub(crate) escort: Option<Arc<dyn Escort>>,
     pub(crate) ignorer: Ignorer,
     /// The rules are those that every known entry was held against.

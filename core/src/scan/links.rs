@@ -4,13 +4,30 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::snapshot::{DirNode, PageView, RootView};
+use crate::snapshot::{DirNode, PageView, RootView, Slot};
 
 use super::context::{Content, Found};
 
-/// Inode numbers of files with several names among what differs.
-pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
+/// What a look found of files with several names.
+#[derive(Debug, Default)]
+pub(crate) struct Linked {
+    /// Inode numbers of those that differ.
+    pub(crate) inodes: HashSet<u64>,
+    /// Their names as they were known before.
+    pub(crate) names: Vec<Name>,
+}
+
+/// Files with several names among what differs. `before`: those that the last look found. Their names are
+/// looked at because of that, and one that is gone by then may never have been seen as one of several.
+pub(super) fn linked(view: &RootView, found: &[Found], before: &HashSet<u64>) -> Linked {
+    let inodes = touched(view, found, before);
+    let names = if inodes.is_empty() { Vec::new() } else { names_of(view, &inodes) };
+    Linked { inodes, names }
+}
+
+fn touched(view: &RootView, found: &[Found], before: &HashSet<u64>) -> HashSet<u64> {
     let mut inodes = HashSet::new();
+    let is_linked = |slot: &Slot<'_>| slot.is_linked() || before.contains(&slot.stat().inode);
     for dir in found {
         match &dir.content {
             Content::New(pages) => {
@@ -26,16 +43,16 @@ pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
                 let names = fresh.iter().map(|(record, _)| &record.name).chain(lost);
                 for (page, index) in names.filter_map(|name| node.find(name)) {
                     let slot = page.view().slot(index);
-                    if slot.is_linked() {
+                    if let Some(kid) = page.kid(index) {
+                        linked_below(kid, &is_linked, &mut inodes);
+                    } else if is_linked(&slot) {
                         inodes.insert(slot.stat().inode);
-                    } else if let Some(kid) = page.kid(index) {
-                        linked_below(kid, &mut inodes);
                     }
                 }
             }
         }
         if let Some(node) = &dir.replaced {
-            linked_below(node, &mut inodes);
+            linked_below(node, &is_linked, &mut inodes);
         }
     }
     inodes
@@ -45,7 +62,7 @@ pub(super) fn touched(view: &RootView, found: &[Found]) -> HashSet<u64> {
 pub(crate) type Name = (Vec<u8>, Box<[u8]>);
 
 /// Every known name of these files, also of one that had no other name when it was seen.
-pub(super) fn names_of(view: &RootView, inodes: &HashSet<u64>) -> Vec<Name> {
+fn names_of(view: &RootView, inodes: &HashSet<u64>) -> Vec<Name> {
     let mut names = Vec::new();
     let mut pending = vec![&view.live];
     while let Some(node) = pending.pop() {
@@ -60,12 +77,12 @@ pub(super) fn names_of(view: &RootView, inodes: &HashSet<u64>) -> Vec<Name> {
 }
 
 /// Inode numbers of the files below a directory that have more names than one.
-fn linked_below(node: &Arc<DirNode>, inodes: &mut HashSet<u64>) {
+fn linked_below(node: &Arc<DirNode>, is_linked: &dyn Fn(&Slot<'_>) -> bool, inodes: &mut HashSet<u64>) {
     let mut pending = vec![node];
     while let Some(node) = pending.pop() {
         for (slot, kid) in node.children() {
             pending.extend(kid);
-            if kid.is_none() && slot.is_linked() {
+            if kid.is_none() && is_linked(&slot) {
                 inodes.insert(slot.stat().inode);
             }
         }

@@ -16,6 +16,7 @@ mod turn;
 mod verify;
 mod walk;
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,8 +69,10 @@ pub(crate) struct Errand {
     pub(crate) nice: i32,
     /// Directories in which something changed; the first of them, filled by the scan.
     pub(crate) changed: Mutex<Vec<Vec<u8>>>,
-    /// Known names of files that have several and were found changed under one.
-    pub(crate) linked: Mutex<Vec<links::Name>>,
+    /// Files with several names that the look before found changed.
+    pub(crate) linked_before: HashSet<u64>,
+    /// Those that this one found, with their known names; filled by the scan.
+    pub(crate) linked: Mutex<links::Linked>,
 }
 
 /// One scan of one root.
@@ -231,11 +234,8 @@ impl Run<'_> {
             return self.unavailable(report, reason);
         }
         if let (Target::Looks(_), Some(errand)) = (self.target, self.errand) {
-            let inodes = links::touched(&self.view, &found);
-            if !inodes.is_empty() {
-                let names = links::names_of(&self.view, &inodes);
-                *errand.linked.lock().unwrap_or_else(PoisonError::into_inner) = names;
-            }
+            let linked = links::linked(&self.view, &found, &errand.linked_before);
+            *errand.linked.lock().unwrap_or_else(PoisonError::into_inner) = linked;
         }
         let now = self.engine.options.clock.now_ns();
         let planned = match plan::plan(&self.view, &context, found, &self.pool, now) {
@@ -288,7 +288,7 @@ impl Run<'_> {
                 let heard_of_all = !(self.is_whole() && errand.kind == Some(OperationKind::Live));
                 errand.losses_proven && heard_of_all && !matches!(record.state, RootState::Held { .. })
             }),
-            takes_facts: matches!(self.target, Target::Looks(_)),
+            is_look: matches!(self.target, Target::Looks(_)),
             escort: self.errand.and_then(|errand| errand.escort.clone()),
             rules_unchanged: self.options.mode == ScanMode::Quick
                 && record.rules_digest == rules_digest(record, &nested),

@@ -4,6 +4,7 @@
 mod first;
 mod resolve;
 mod settle;
+mod standing;
 mod write;
 
 use std::sync::Arc;
@@ -103,6 +104,9 @@ pub(crate) fn plan(
     pool: &ThreadPool,
     now_ns: i64,
 ) -> Result<Planned, Unplanned> {
+    if context.is_look {
+        found = standing::standing(&view.live, found);
+    }
     pool.install(|| found.par_sort_unstable_by(|a, b| crate::path::compare(&a.path, &b.path)));
     if let Some(twice) = found.array_windows::<2>().find(|[a, b]| a.path == b.path) {
         return Err(Unplanned::Twice(twice[0].path.clone()));

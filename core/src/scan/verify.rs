@@ -124,7 +124,7 @@ fn one(
         full: false,
         accept_missing: false,
         losses_proven: false,
-        takes_facts: false,
+        is_look: false,
         escort: None,
         ignorer: IgnoreRules::new(record.ignore.iter().cloned())?.compile()?,
         rules_unchanged: false,

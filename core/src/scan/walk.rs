@@ -122,7 +122,7 @@ impl Visit {
             }
         };
         let has_other_mode =
-            context.takes_facts && old.as_ref().is_some_and(|node| node.head.stat.mode != stat.mode);
+            context.is_look && old.as_ref().is_some_and(|node| node.head.stat.mode != stat.mode);
         let only = match scope {
             Scope::Names(names) if old.is_some() && !has_other_mode => Some(Arc::clone(names)),
             _ => None,
@@ -137,7 +137,7 @@ impl Visit {
             path,
             dev: look.dev,
             old,
-            head: head.filter(|_| only.is_none() || context.takes_facts),
+            head: head.filter(|_| only.is_none() || context.is_look),
             replaced,
             only,
             has_other_mode,

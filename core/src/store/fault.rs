@@ -10,6 +10,8 @@ pub enum FaultKind {
     Io,
     /// ENOSPC.
     Full,
+    /// No failure and no answer, until healed.
+    Stall,
 }
 
 /// A plan of failures: operation number n of the backend fails, and all after it, until healed.
@@ -18,6 +20,7 @@ pub enum FaultKind {
 pub struct FaultPlan {
     count: std::sync::atomic::AtomicU64,
     fail_at: std::sync::Mutex<Option<(u64, FaultKind)>>,
+    healed: std::sync::Condvar,
 }
 
 #[cfg(feature = "testing")]
@@ -30,6 +33,7 @@ impl FaultPlan {
     /// Lets everything through again.
     pub fn heal(&self) {
         *self.fail_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        self.healed.notify_all();
     }
 
     /// Returns how many operations there have been.
@@ -40,7 +44,11 @@ impl FaultPlan {
 
     fn check(&self) -> io::Result<()> {
         let now = self.count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
-        let plan = *self.fail_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let plan = self.fail_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stalls = |plan: &mut Option<(u64, FaultKind)>| {
+            plan.is_some_and(|(n, kind)| kind == FaultKind::Stall && now >= n)
+        };
+        let plan = *self.healed.wait_while(plan, stalls).unwrap_or_else(std::sync::PoisonError::into_inner);
         match plan {
             Some((n, FaultKind::Io)) if now >= n => Err(io::Error::from_raw_os_error(5)),
             Some((n, FaultKind::Full)) if now >= n => Err(io::Error::from(io::ErrorKind::StorageFull)),

@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use deep::DeepTree;
 pub use mount::Mount;
-pub use mutator::{ANCHOR, Mutator, SKIPPED};
+pub use mutator::{ANCHOR, Links, Mutator, SKIPPED};
 pub use replay::{Replay, Row, rows_since};
 pub use rng::{Rng, env_number};
 pub use talk::Talk;

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -28,6 +28,41 @@ const ENTRIES_MAX: usize = 70;
 /// The longest relative path of a directory to put something into.
 const PATH_MAX: usize = 600;
 
+/// What a mutator does about files with several names.
+///
+/// Making names and writing through them exclude each other: whoever makes a name, writes through it and
+/// removes it again, all between two looks, leaves no trace by which the other names could be found
+/// (docs/live.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It makes none.
+    Avoided,
+    /// It makes them, and changes no file that has several names.
+    Made,
+    /// It makes none, and writes through those that were there.
+    Written,
+}
+
+impl Links {
+    const ALL: [Self; 3] = [Self::Avoided, Self::Made, Self::Written];
+
+    /// A word for a command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avoided => "avoid-links",
+            Self::Made => "make-links",
+            Self::Written => "write-links",
+        }
+    }
+
+    /// The way of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|links| links.name() == name)
+    }
+}
+
 /// A seeded random program.
 #[derive(Debug)]
 pub struct Mutator {
@@ -35,20 +70,22 @@ pub struct Mutator {
     rng: Rng,
     tag: u64,
     made: u64,
-    links: bool,
+    links: Links,
 }
 
 impl Mutator {
     /// Will work in the tree at `top`.
     #[must_use]
-    pub fn new(top: &Path, seed: u64) -> Self {
-        Self { top: top.to_path_buf(), rng: Rng::new(seed), tag: seed % 10_000, made: 0, links: true }
+    pub fn new(top: &Path, seed: u64, links: Links) -> Self {
+        Self { top: top.to_path_buf(), rng: Rng::new(seed), tag: seed % 10_000, made: 0, links }
     }
 
-    /// Will make no hard links.
-    #[must_use]
-    pub fn without_links(self) -> Self {
-        Self { links: false, ..self }
+    /// Gives some files another name.
+    pub fn plant_links(&mut self) {
+        for _ in 0..6 {
+            let known = self.list();
+            let _ = self.hard_link(&known);
+        }
     }
 
     /// Does one thing, if nobody is in the way.
@@ -70,7 +107,7 @@ impl Mutator {
             12 | 13 => self.rename_dir(&known),
             14 => self.rename_over(&known),
             15 => self.swap(&known),
-            16 if self.links => self.hard_link(&known),
+            16 if self.links == Links::Made => self.hard_link(&known),
             16 | 17 => self.symlink(&known),
             18 | 19 => self.remove_leaf(&known),
             20 => self.remove_dir(&known),
@@ -156,6 +193,21 @@ impl Mutator {
         vec![b"abc"[self.rng.index(3)]; len]
     }
 
+    /// Nobody else has another name for it, or that is no matter.
+    fn may_change(&self, path: &Path) -> io::Result<()> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if self.links == Links::Made && !meta.is_dir() && meta.nlink() > 1 => {
+                Err(io::ErrorKind::TooManyLinks.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.may_change(path)?;
+        write(path, content)
+    }
+
     // ---- doing
 
     fn thin_out(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
@@ -164,16 +216,17 @@ impl Mutator {
 
     fn create(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let (path, content) = (self.place(known), self.content());
-        write(&path, &content)
+        self.put(&path, &content)
     }
 
     fn write(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let (path, content) = (self.file(known)?, self.content());
-        write(&path, &content)
+        self.put(&path, &content)
     }
 
     fn append(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let path = self.file(known)?;
+        self.may_change(&path)?;
         let mut file = polite().append(true).open(path)?;
         for _ in 0..1 + self.rng.below(4) {
             file.write_all(b"more")?;
@@ -183,6 +236,7 @@ impl Mutator {
 
     fn truncate(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let path = self.file(known)?;
+        self.may_change(&path)?;
         polite().write(true).open(path)?.set_len(self.rng.below(100))
     }
 
@@ -234,11 +288,12 @@ impl Mutator {
         }
         fs::create_dir_all(&path)?;
         let content = self.content();
-        write(&path.join("in"), &content)
+        self.put(&path.join("in"), &content)
     }
 
     fn chmod(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let path = self.choose(known, |kind| kind.is_dir() || kind.is_file())?;
+        self.may_change(&path)?;
         // Readable at all times: what cannot be read has a test of its own.
         let mode = [0o700, 0o755, 0o750][self.rng.index(3)];
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
@@ -246,6 +301,7 @@ impl Mutator {
 
     fn touch(&mut self, known: &[(PathBuf, FileType)]) -> io::Result<()> {
         let path = self.choose(known, |_| true)?;
+        self.may_change(&path)?;
         let tv_sec = i64::try_from(self.rng.below(2_000_000_000)).unwrap();
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -289,7 +345,7 @@ impl Mutator {
         let (swap, backup) = (self.sibling(&path, b".swp-"), self.sibling(&path, b"~"));
         write(&swap, b"b0VIM")?;
         fs::rename(&path, &backup)?;
-        write(&path, &content)?;
+        self.put(&path, &content)?;
         fs::remove_file(&backup)?;
         fs::remove_file(&swap)
     }
@@ -300,7 +356,7 @@ impl Mutator {
         let (lock, auto) = (self.sibling(&path, b".#"), self.sibling(&path, b"#"));
         std::os::unix::fs::symlink("user@host.1234:5678", &lock)?;
         write(&auto, &content)?;
-        write(&path, &content)?;
+        self.put(&path, &content)?;
         fs::remove_file(&auto)?;
         fs::remove_file(&lock)
     }

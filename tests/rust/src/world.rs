@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use treewarden::testing::{FaultPlan, open_with_faults};
 use treewarden::{
     ChangeKind, Clock, Entry, Options, Report, RootOptions, ScanContext, ScanOptions, Snapshot, Walker,
     Warden,
@@ -23,6 +25,7 @@ pub struct Setup {
     walker: Walker,
     root_options: RootOptions,
     clock: Option<Clock>,
+    faults: Option<Arc<FaultPlan>>,
     configure: Configure,
 }
 
@@ -33,6 +36,7 @@ impl Setup {
             walker,
             root_options: RootOptions::default(),
             clock: None,
+            faults: None,
             configure: Box::new(|options| options),
         }
     }
@@ -46,6 +50,12 @@ impl Setup {
     /// A clock that the test moves.
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = Some(clock.clone());
+        self
+    }
+
+    /// A disk that fails as planned.
+    pub fn faults(mut self, plan: &Arc<FaultPlan>) -> Self {
+        self.faults = Some(Arc::clone(plan));
         self
     }
 
@@ -65,6 +75,7 @@ impl Setup {
             tree,
             walker: self.walker,
             clock: self.clock,
+            faults: self.faults,
             configure: self.configure,
         };
         world.open();
@@ -84,6 +95,7 @@ pub struct World {
     /// Used by every scan.
     pub walker: Walker,
     clock: Option<Clock>,
+    faults: Option<Arc<FaultPlan>>,
     configure: Configure,
 }
 
@@ -161,7 +173,11 @@ impl World {
         if let Some(clock) = &self.clock {
             options = options.clock(clock.clone());
         }
-        self.warden = Some(options.open(self.state_file()).unwrap_or_else(|e| panic!("open: {e}")));
+        let opened = match &self.faults {
+            Some(plan) => open_with_faults(options, self.state_file(), Arc::clone(plan)),
+            None => options.open(self.state_file()),
+        };
+        self.warden = Some(opened.unwrap_or_else(|e| panic!("open: {e}")));
     }
 
     /// Closes and opens.

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use support::live::{backend_name, both_backends};
 use support::reference::{self, Facts, dump};
 use support::{
-    ANCHOR, HANG, Mutator, ROOT, Replay, Rng, SKIPPED, Setup, Talk, World, address, assert_same, env_number,
-    show, skip,
+    ANCHOR, HANG, Links, Mutator, ROOT, Replay, Rng, SKIPPED, Setup, Talk, World, address, assert_same,
+    env_number, show, skip,
 };
 use treewarden::{
     ContentHash, IgnoreRules, Kind, RootOptions, RootWatch, ScanOptions, Snapshot, Walker, WatchBackend,
@@ -68,7 +68,7 @@ struct Fire {
     rng: Rng,
     world: World,
     ignoring: bool,
-    /// Hard links are made, too.
+    /// Files have several names, too.
     links: bool,
     replay: Replay,
     log: Vec<String>,
@@ -106,7 +106,16 @@ impl Fire {
     /// Lets everybody work for a while. `disturb` is called again and again meanwhile.
     fn burn(&mut self, mut disturb: impl FnMut(&mut Rng, &World, &mut Vec<String>)) {
         let Self { rng, world, log, links, .. } = self;
-        let links = *links;
+        let links = match *links {
+            false => Links::Avoided,
+            true if rng.chance(50) => Links::Made,
+            true => {
+                Mutator::new(world.tree.path(), rng.bits(), Links::Made).plant_links();
+                world.sync();
+                Links::Written
+            }
+        };
+        log.push(links.name().to_owned());
         let seeds: Vec<u64> = (0..MUTATORS).map(|_| rng.bits()).collect();
         let mut process = mutate(world.tree.path(), rng.bits(), links);
         let over = AtomicBool::new(false);
@@ -117,10 +126,7 @@ impl Fire {
                 .into_iter()
                 .map(|seed| {
                     scope.spawn(move || {
-                        let mut mutator = Mutator::new(world.tree.path(), seed);
-                        if !links {
-                            mutator = mutator.without_links();
-                        }
+                        let mut mutator = Mutator::new(world.tree.path(), seed, links);
                         (0..STEPS).for_each(|_| mutator.step());
                     })
                 })
@@ -193,13 +199,12 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// A process of its own that changes the tree.
-fn mutate(tree: &Path, seed: u64, links: bool) -> Child {
+fn mutate(tree: &Path, seed: u64, links: Links) -> Child {
     let (seed, steps) = (seed.to_string(), STEPS.to_string());
     Command::new(CHILD)
         .arg("mutate")
         .arg(tree)
-        .args([seed, steps])
-        .args((!links).then_some("without-links"))
+        .args([&seed, &steps, links.name()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
@@ -371,6 +376,25 @@ fn disturb(rng: &mut Rng, world: &World, log: &mut Vec<String>, ignoring: &mut b
         }
         12 => _ = warden.compact().unwrap(),
         _ => _ = warden.set_attrs(address(ANCHOR), [("n", Some(b"v".as_slice()))]).unwrap(),
+    }
+}
+
+/// Looked at from above while it is gone, and from inside when it is there again: each entry is told once.
+#[test]
+fn a_directory_made_anew_again_and_again_is_told_once_each_time() {
+    for backend in both_backends() {
+        let mut fire = Fire::new("made anew");
+        fire.world.watch_as(backend, RootWatch::new().debounce_ms(1).max_wait_ms(1));
+        let mut budget = Budget::new();
+        while budget.goes_on() {
+            for n in 0..200 {
+                let dir = format!("top/r{}", n % 4);
+                fire.world.tree.file(format!("{dir}/a/b"), "").file(format!("{dir}/c"), "");
+                fire.world.tree.remove(&dir).file(format!("{dir}/a/b"), "");
+            }
+            fire.check_live("made anew");
+        }
+        fire.finish();
     }
 }
 
@@ -559,8 +583,8 @@ fn a_watcher_killed_in_the_fire_loses_nothing() {
             let lines = fire.rng.below(40);
             let first = watcher.line().expect("the child has failed");
             hear(&first, &mut synced);
-            let mut process = mutate(fire.world.tree.path(), fire.rng.bits(), true);
-            let mut mutator = Mutator::new(fire.world.tree.path(), fire.rng.bits());
+            let mut process = mutate(fire.world.tree.path(), fire.rng.bits(), Links::Made);
+            let mut mutator = Mutator::new(fire.world.tree.path(), fire.rng.bits(), Links::Made);
             for _ in 0..lines {
                 (0..3).for_each(|_| mutator.step());
                 let line = watcher.line().expect("the child has failed");

@@ -16,6 +16,7 @@ use support::{
     DAY_MS, DeepTree, HANG, Mount, ROOT, Setup, Talk, Tree, World, address, assert_same, bytes_of,
     file_names, is_root, refused, skip, wait_until, within,
 };
+use treewarden::testing::{FaultKind, FaultPlan};
 use treewarden::{
     Clock, Compare, ContentHash, Coverage, ErrorKind, Event, Follow, IgnoreRules, Kind, OperationKind,
     OperationStatus, RootOptions, RootState, RootWatch, ScanContext, ScanOptions, Schedule, Subscription,
@@ -304,6 +305,30 @@ fn a_change_through_one_name_of_a_file_is_seen_under_its_other_names() {
         world.expect_true("with its directory");
         world.tree.append("b/two", "alone");
         world.expect_seen("one name is left", &["modified b/two"]);
+    }
+}
+
+/// Nobody has seen yet that `a/one` is one of two names when it is gone, after a write through it.
+#[test]
+fn a_write_through_a_name_that_is_gone_at_once_is_seen_under_the_name_that_stays() {
+    for backend in both_backends() {
+        let plan = Arc::new(FaultPlan::default());
+        let world = Setup::new(Walker::Auto).faults(&plan).build(|t| {
+            t.file("a/one", "shared").dir("b").file("anchor", "");
+        });
+        world.settle();
+        world.watch(backend);
+        world.tree.hard_link("a/one", "b/two");
+        let commit = plan.operations() + 1;
+        plan.fail_at(commit, FaultKind::Stall);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| world.sync());
+            wait_until("`b/two` has been looked at", || plan.operations() >= commit);
+            world.tree.append("a/one", "more").remove("a/one");
+            plan.heal();
+            first.join().unwrap();
+        });
+        world.expect_true("written, and gone");
     }
 }
 

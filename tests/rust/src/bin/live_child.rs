@@ -4,7 +4,7 @@
 //! ```text
 //! live_child [--drop] [--files N] [--exhaust] serve DB BACKEND    says `watching=yes`, then answers lines
 //! live_child storm DB BACKEND                                     syncs for ever, says `synced=SEQ` each time
-//! live_child mutate DIR SEED STEPS [without-links]                changes a tree
+//! live_child mutate DIR SEED STEPS LINKS                          changes a tree
 //! ```
 //!
 //! `--drop` gives up root's privileges, `--files` limits the descriptors, `--exhaust` leaves no
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
-use support::{HANG, Mutator, ROOT, child, file_names};
+use support::{HANG, Links, Mutator, ROOT, child, file_names};
 use treewarden::{Subscription, Warden, WatchBackend, WatchOptions};
 
 fn main() {
@@ -62,10 +62,8 @@ fn main() {
         "serve" => serve(&args[1], text(2)),
         "storm" => storm(&args[1], text(2)),
         "mutate" => {
-            let mut mutator = Mutator::new(Path::new(&args[1]), text(2).parse().unwrap());
-            if text(4) == "without-links" {
-                mutator = mutator.without_links();
-            }
+            let links = Links::named(&text(4)).unwrap();
+            let mut mutator = Mutator::new(Path::new(&args[1]), text(2).parse().unwrap(), links);
             let steps: u64 = text(3).parse().unwrap();
             (0..steps).for_each(|_| mutator.step());
         }
