@@ -62,7 +62,7 @@ fn main() {
         "serve" => serve(&args[1], text(2)),
         "storm" => storm(&args[1], text(2)),
         "mutate" => {
-            let links = Links::named(&text(4)).unwrap();
+            let links = Links::named(text(4)).unwrap();
             let mut mutator = Mutator::new(Path::new(&args[1]), text(2).parse().unwrap(), links);
             let steps: u64 = text(3).parse().unwrap();
             (0..steps).for_each(|_| mutator.step());
