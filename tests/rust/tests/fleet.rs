@@ -612,7 +612,8 @@ fn a_running_publisher_follows_the_journal_and_waits_over_an_outage() {
     let consumer = fleet.consumer("s", "g", "one").unwrap();
     let arrives = |name: &str| {
         world.tree.file(name, "x");
-        world.scan();
+        // Beside the commits of the publisher.
+        world.warden().scan(ROOT).unwrap();
         let path = format!("{ROOT}/{name}").into_bytes();
         wait_until(name, || {
             let items = consumer.next(100, Some(ms(500))).unwrap_or_default();
