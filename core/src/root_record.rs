@@ -8,8 +8,8 @@ use crate::options::ContentHash;
 /// Whether a root can be trusted at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootState {
-    /// Never scanned to the end since it was added, since a rebuild of the state file, or since it was moved
-    /// while it was unavailable. What is known of it may be a part: that something is not there means nothing.
+    /// Never scanned to the end since it was added, or since a rebuild of the state file. What is known of it
+    /// may be a part: that something is not there means nothing.
     New,
     /// As of its last scan.
     Ready,
@@ -67,6 +67,13 @@ pub(crate) struct RootRecord {
     pub(crate) rebuilt: bool,
     /// When a scheduled full scan ended last; 0 before the first.
     pub(crate) last_full_ns: i64,
+}
+
+impl RootRecord {
+    /// The state of a root that was unavailable and is there again: all of it is known, or a part.
+    pub(crate) fn state_once_there(&self) -> RootState {
+        if self.rebuilt || self.last_scan_ns == 0 { RootState::New } else { RootState::Ready }
+    }
 }
 
 /// What a caller is told about a root.

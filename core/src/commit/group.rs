@@ -234,7 +234,16 @@ impl Group {
             self.counters.oldest_missing_ns = batch.operation.end_ns.max(1);
         }
         self.operation(engine, batch.operation, seq)?;
-        self.put_view(RootView { record: Arc::new(batch.record), live, gone })?;
+        // What a scan says of the root; the rest may have been changed meanwhile.
+        let record = RootRecord {
+            state: batch.record.state,
+            last_scan_ns: batch.record.last_scan_ns,
+            rules_digest: batch.record.rules_digest,
+            adopt: batch.record.adopt,
+            rebuilt: batch.record.rebuilt,
+            ..(*current.record).clone()
+        };
+        self.put_view(RootView { record: Arc::new(record), live, gone })?;
         Ok(seq)
     }
 

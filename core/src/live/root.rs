@@ -448,7 +448,8 @@ impl State {
         let scheduled =
             scheduled.map(|at| now.saturating_add(at.saturating_sub(wall).clamp(0, WALL_LOOK_NS)));
         let polled = if is_blind { [self.poll_at_ns, self.heat.next_ns()] } else { [None, None] };
-        let due = [self.dirty.due_ns(self.debounce()), self.rescan.map(|r| r.due_ns), scheduled];
+        let untold = (!self.untold.is_empty()).then_some(now);
+        let due = [self.dirty.due_ns(self.debounce()), self.rescan.map(|r| r.due_ns), scheduled, untold];
         due.into_iter().chain(polled).flatten().min().map(|at| at.max(self.hold_ns))
     }
 

@@ -126,7 +126,16 @@ impl Escort for Companion {
 
     fn missed(&self, dir: &[u8]) {
         let (above, name) = split_last(dir);
-        self.root.again(above, name);
+        if self.backend.is_some() && !self.root.blind.holds(above) {
+            return self.root.again(above, name);
+        }
+        // Nobody heard of it: it may be unmounted, not deleted.
+        let names = BTreeMap::from([(name.into(), true)]);
+        self.root.tell(|state| state.untold.push(Look { path: above.to_vec(), names, ..Look::default() }));
+    }
+
+    fn again(&self, dir: &[u8], name: &[u8]) {
+        self.root.tell(|state| state.dirty.name(dir, name, false, i64::MIN));
     }
 
     fn refused(&self, dir: &[u8], error: Errno) {
@@ -459,7 +468,11 @@ impl Worker {
         match root::open(&view.record) {
             Ok(_) => {
                 let is_back = self.root.tell(|state| {
-                    state.deleted = false;
+                    // Where inode numbers mean nothing it may be another directory, which nobody watches yet.
+                    let was_deleted = std::mem::take(&mut state.deleted);
+                    if was_deleted && !state.unavailable {
+                        state.scan_soon(Why::Again, now);
+                    }
                     state.unavailable
                 });
                 if is_back {

@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use rustix::io::Errno;
 
+use crate::clock::Clock;
 use crate::entry::{Kind, Stat};
 use crate::hash::ContentHasher;
 use crate::path;
@@ -34,8 +35,8 @@ pub(crate) struct Job {
 /// What reading a file gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The hash, and the look that it belongs to.
-    Hashed(u128, Stat),
+    /// The hash, the look that it belongs to, and a time before that look (nanoseconds since 1970 UTC).
+    Hashed(u128, Stat, i64),
     /// The file kept changing; this is the last look at it.
     Unstable(Stat),
     /// It could not be read; the reason is counted.
@@ -46,7 +47,13 @@ pub(crate) enum Outcome {
 
 /// Reads all files on the threads of `pool`. Results come in the order of the jobs; after a cancel
 /// the rest is `Failed`.
-pub(crate) fn hash_all(pool: &ThreadPool, root: &OwnedFd, jobs: &[Job], tally: &Tally) -> Vec<Outcome> {
+pub(crate) fn hash_all(
+    pool: &ThreadPool,
+    root: &OwnedFd,
+    jobs: &[Job],
+    clock: &Clock,
+    tally: &Tally,
+) -> Vec<Outcome> {
     let done = std::sync::atomic::AtomicU64::new(0);
     let bytes = std::sync::atomic::AtomicU64::new(0);
     let order = std::sync::atomic::Ordering::Relaxed;
@@ -55,7 +62,7 @@ pub(crate) fn hash_all(pool: &ThreadPool, root: &OwnedFd, jobs: &[Job], tally: &
             .map_init(
                 || vec![0u8; BLOCK_BYTES],
                 |block, job| {
-                    let outcome = hash_one(root, job, tally, block);
+                    let outcome = hash_one(root, job, clock, tally, block);
                     let files = done.fetch_add(1, order) + 1;
                     let read = bytes.fetch_add(job.size, order).wrapping_add(job.size);
                     tally.tell(Phase::Hash, (files, read), Some(jobs.len() as u64));
@@ -66,11 +73,11 @@ pub(crate) fn hash_all(pool: &ThreadPool, root: &OwnedFd, jobs: &[Job], tally: &
     })
 }
 
-fn hash_one(root: &OwnedFd, job: &Job, tally: &Tally, block: &mut [u8]) -> Outcome {
+fn hash_one(root: &OwnedFd, job: &Job, clock: &Clock, tally: &Tally, block: &mut [u8]) -> Outcome {
     if tally.is_cancelled() {
         return Outcome::Failed;
     }
-    match read(root, &job.path, tally, block) {
+    match read(root, &job.path, clock, tally, block) {
         Ok(outcome) => outcome,
         Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => Outcome::Gone,
         Err(Errno::INTR) => Outcome::Failed,
@@ -81,7 +88,7 @@ fn hash_one(root: &OwnedFd, job: &Job, tally: &Tally, block: &mut [u8]) -> Outco
     }
 }
 
-fn read(root: &OwnedFd, at: &[u8], tally: &Tally, block: &mut [u8]) -> Result<Outcome, Errno> {
+fn read(root: &OwnedFd, at: &[u8], clock: &Clock, tally: &Tally, block: &mut [u8]) -> Result<Outcome, Errno> {
     let (dir, name) = path::split_last(at);
     let name = sys::c_name(name)?;
     let dir = sys::open_dir_below(root, dir)?;
@@ -90,14 +97,16 @@ fn read(root: &OwnedFd, at: &[u8], tally: &Tally, block: &mut [u8]) -> Result<Ou
         return Ok(Outcome::Gone);
     }
     let mut file = File::from(sys::open_file_at(&dir, &name)?);
+    let mut looked_ns = clock.now_ns();
     let mut before = regular(&file)?;
     for _ in 0..TRIES {
         let Some(hash) = digest(&mut file, tally, block)? else { return Err(Errno::INTR) };
+        let now_ns = clock.now_ns();
         let after = regular(&file)?;
         if before == after {
-            return Ok(Outcome::Hashed(hash, after));
+            return Ok(Outcome::Hashed(hash, after, looked_ns));
         }
-        before = after;
+        (before, looked_ns) = (after, now_ns);
         std::io::Seek::rewind(&mut file).map_err(|e| errno(&e))?;
     }
     Ok(Outcome::Unstable(before))

@@ -86,6 +86,9 @@ pub(crate) trait Escort: Send + Sync {
     /// at, even if nobody tells of it.
     fn missed(&self, dir: &[u8]);
 
+    /// A name is to be looked at once more, at once.
+    fn again(&self, dir: &[u8], name: &[u8]);
+
     /// A directory is there and could not be opened.
     fn refused(&self, dir: &[u8], error: Errno);
 

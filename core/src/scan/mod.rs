@@ -55,6 +55,8 @@ const TRIES_MAX: u32 = 3;
 /// Directories of one batch of a progressive scan, about.
 const PROGRESSIVE_DIRS: usize = 2_000;
 
+/// Names of hard-linked files that are looked at again after a scan at most.
+const LINKED_MAX: usize = 10_000;
 /// Directories with changes that the live engine is told of at most.
 const CHANGED_MAX: usize = 1_024;
 
@@ -73,6 +75,20 @@ pub(crate) struct Errand {
     pub(crate) linked_before: HashSet<u64>,
     /// Those that this one found, with their known names; filled by the scan.
     pub(crate) linked: Mutex<links::Linked>,
+}
+
+impl Errand {
+    /// What the scan found is in the snapshot.
+    fn applied(&self, target: Target<'_>) {
+        let Some(escort) = &self.escort else { return };
+        escort.applied();
+        // To a look its events are no news: what was written through one name has been taken up here under that
+        // one, after the others were seen or without seeing them. Looks tell the live engine themselves.
+        let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(target, Target::Looks(_)) && linked.names.len() <= LINKED_MAX {
+            linked.names.iter().for_each(|(dir, name)| escort.again(dir, name));
+        }
+    }
 }
 
 /// One scan of one root.
@@ -193,11 +209,10 @@ fn in_turn(
                 tracing::debug!(%error, tries, "the scan is repeated");
             }
             Ok(result) => {
-                if let (Ok(report), Some(escort)) =
-                    (&result, errand.and_then(|errand| errand.escort.as_ref()))
+                if let (Ok(report), Some(errand)) = (&result, errand)
                     && report.is_applied()
                 {
-                    escort.applied();
+                    errand.applied(target);
                 }
                 return result;
             }
@@ -233,7 +248,7 @@ impl Run<'_> {
         {
             return self.unavailable(report, reason);
         }
-        if let (Target::Looks(_), Some(errand)) = (self.target, self.errand) {
+        if let Some(errand) = self.errand.filter(|errand| errand.escort.is_some()) {
             let linked = links::linked(&self.view, &found, &errand.linked_before);
             *errand.linked.lock().unwrap_or_else(PoisonError::into_inner) = linked;
         }

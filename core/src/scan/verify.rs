@@ -225,9 +225,9 @@ fn check_content(context: &Context, view: &RootView, pool: &rayon::ThreadPool, o
             }
         }
     }
-    let outcomes = content::hash_all(pool, &context.root_fd, &jobs, &context.tally);
+    let outcomes = content::hash_all(pool, &context.root_fd, &jobs, &context.clock, &context.tally);
     for ((job, (hash, stat)), outcome) in jobs.into_iter().zip(hashes).zip(outcomes) {
-        if let Outcome::Hashed(now, seen) = outcome {
+        if let Outcome::Hashed(now, seen, _) = outcome {
             let same = context.compare.same(&stat.fingerprint(), &seen.fingerprint());
             if same && now != hash {
                 out.push(Difference { path: job.path, what: DifferenceKind::Corrupt });

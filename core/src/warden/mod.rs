@@ -298,7 +298,7 @@ impl Warden {
             (record.path, record.identity) = (path, identity);
             record.compare = root::compare_for(record.compare_asked, identity.fs_type);
             if matches!(record.state, RootState::Unavailable { .. }) {
-                record.state = if record.rebuilt { RootState::New } else { RootState::Ready };
+                record.state = record.state_once_there();
             }
         })
     }

@@ -308,6 +308,18 @@ fn a_change_through_one_name_of_a_file_is_seen_under_its_other_names() {
     }
 }
 
+#[test]
+fn a_scan_of_the_program_that_sees_one_name_of_a_file_has_the_others_looked_at() {
+    for backend in both_backends() {
+        let world = watched(backend, |t| {
+            t.file("a/one", "shared").hard_link("a/one", "b/two").file("anchor", "");
+        });
+        world.tree.append("b/two", "more");
+        world.warden().scan("root/b").unwrap();
+        world.expect_true("one name was scanned");
+    }
+}
+
 /// Nobody has seen yet that `a/one` is one of two names when it is gone, after a write through it.
 #[test]
 fn a_write_through_a_name_that_is_gone_at_once_is_seen_under_the_name_that_stays() {

@@ -14,7 +14,7 @@ use support::{
 };
 use treewarden::{
     CancelToken, Clock, Compare, ContentHash, DifferenceKind, ErrorKind, IgnoreRules, Kind, OperationKind,
-    OperationStatus, Options, Publish, RootOptions, RootState, ScanContext, ScanMode, ScanOptions,
+    OperationStatus, Options, Phase, Publish, RootOptions, RootState, ScanContext, ScanMode, ScanOptions,
     VerifyOptions, Walker, Warden,
 };
 
@@ -314,6 +314,52 @@ fn only_added_and_modified_files_are_hashed() {
         assert_eq!(world.entry("moved").hash, kept);
         assert!(world.entry("c").hash.is_some() && world.entry("link").hash.is_none());
         assert_ne!(world.entry("a").hash, world.entry("c").hash);
+    }
+}
+
+/// Scans with one thread, and acts when the first of the files has been hashed.
+fn scan_and_act(world: &World, act: impl Fn(&Tree) + Send + Sync + 'static) {
+    let (tree, once) = (Tree::at(world.tree.path().to_path_buf()), AtomicU64::new(0));
+    let context = ScanContext::default().progress(move |progress| {
+        if progress.phase == Phase::Hash && once.fetch_add(1, Ordering::SeqCst) == 0 {
+            act(&tree);
+        }
+    });
+    let options = ScanOptions::default().target(ROOT).walker(world.walker).threads(1);
+    let report = world.warden().scan_with(&options, &context).unwrap().remove(0);
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn a_file_that_changes_while_others_are_hashed_is_told() {
+    for walker in both_walkers() {
+        let world = World::settled(walker, |t| {
+            t.file("a", "aaaa").file("b", "bbbb").file("c", "cccc");
+        });
+        world.warden().set_root_options(ROOT, &hashing()).unwrap();
+        let seq = world.warden().seq();
+        scan_and_act(&world, |tree| {
+            tree.append("b", "more");
+        });
+        assert_lines("told", &["modified b"], &world.changes_since(seq));
+        world.assert_true("hashed");
+    }
+}
+
+#[test]
+fn a_file_that_takes_the_name_of_one_that_is_about_to_be_hashed_keeps_its_id() {
+    for walker in both_walkers() {
+        let world = settled_with_hashes(walker, |t| {
+            t.file("a", "aaaa").file("b", "bbbb").file("c", "cccc");
+        });
+        let id = world.id("c");
+        world.tree.append("a", "+").append("b", "+");
+        scan_and_act(&world, |tree| {
+            tree.rename("c", "b");
+        });
+        world.scan();
+        assert_eq!(world.id("b"), id);
+        world.assert_true("renamed over");
     }
 }
 
@@ -1106,11 +1152,15 @@ fn a_moved_root_keeps_everything() {
 }
 
 #[test]
-fn a_root_that_is_moved_while_it_is_unavailable_is_ready_unless_it_was_rebuilt() {
+fn a_root_that_is_moved_while_it_is_unavailable_is_ready_if_all_of_it_was_seen() {
     let (home, state) = (Tree::new(), Tree::new());
-    home.file("old/a", "1").file("old/d/b", "2");
+    home.file("old/a", "1").file("old/d/b", "2").dir("empty");
     let warden = Warden::open(state.join("state.tw")).unwrap();
-    warden.add_root(ROOT, home.join("old")).unwrap();
+    warden.add_root(ROOT, home.join("empty")).unwrap();
+    home.remove("empty");
+    assert!(warden.scan(ROOT).unwrap().unavailable.is_some());
+    let info = warden.move_root(ROOT, home.join("old")).unwrap();
+    assert_eq!(info.state, RootState::New, "it has never been scanned");
     warden.scan(ROOT).unwrap();
     home.rename("old", "new");
     assert!(warden.scan(ROOT).unwrap().unavailable.is_some());

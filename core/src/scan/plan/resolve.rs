@@ -368,7 +368,8 @@ impl Resolver<'_> {
                 }
             }
         }
-        let outcomes = content::hash_all(pool, &self.context.root_fd, &jobs, &self.context.tally);
+        let outcomes =
+            content::hash_all(pool, &self.context.root_fd, &jobs, &self.context.clock, &self.context.tally);
         if self.context.tally.is_cancelled() {
             return Err(Unplanned::Cancelled);
         }
@@ -385,18 +386,29 @@ impl Resolver<'_> {
         let known = known.map(|(page, index)| page.view().slot(index));
         let Some(item) = self.item(job.key) else { return };
         let before = item.record.stat;
-        let recheck = item.what == What::Recheck;
+        let (recheck, was_silent) = (item.what == What::Recheck, item.what == What::Silent);
+        let outcome = match outcome {
+            // Another file has taken its name since it was looked at: the next look says which.
+            Outcome::Hashed(_, stat, _) | Outcome::Unstable(stat)
+                if context.compare.trusts_inode() && stat.inode != before.inode =>
+            {
+                Outcome::Gone
+            }
+            outcome => outcome,
+        };
         match outcome {
-            Outcome::Hashed(hash, stat) => {
+            Outcome::Hashed(hash, stat, looked_ns) => {
                 item.record.stat = stat;
                 item.record.hash = Some(hash);
-                item.record.racy = context.is_racy(&stat, context.clock.now_ns());
+                // What was written within the tick in which it was read may have been written after that, too.
+                item.record.racy = context.is_racy(&stat, looked_ns);
                 let same = item.old_hash == Some(hash);
                 if recheck {
                     let was_racy = known.as_ref().is_some_and(Slot::is_racy);
                     let settled = stat == before && item.record.racy == was_racy;
                     item.what = match item.old_hash {
-                        None => What::Silent,
+                        None if stat == before => What::Silent,
+                        None => What::Modified,
                         Some(_) if same && settled => What::Dropped,
                         Some(_) if same => What::Silent,
                         Some(_) if was_racy || stat != before => What::Modified,
@@ -416,6 +428,14 @@ impl Resolver<'_> {
                         What::Restored { .. } => What::Restored { modified: !same },
                         other => other,
                     };
+                } else if stat != before {
+                    // It changed after it was compared.
+                    item.what = match std::mem::replace(&mut item.what, What::Silent) {
+                        What::Silent => What::Modified,
+                        What::Moved { from, .. } => What::Moved { from, modified: true },
+                        What::Restored { .. } => What::Restored { modified: true },
+                        other => other,
+                    };
                 }
             }
             Outcome::Unstable(stat) => {
@@ -427,7 +447,8 @@ impl Resolver<'_> {
                 }
             }
             Outcome::Failed | Outcome::Gone if recheck => item.what = What::Dropped,
-            Outcome::Failed | Outcome::Gone => item.record.hash = None,
+            Outcome::Failed => item.record.hash = None,
+            Outcome::Gone => (item.record.hash, item.record.racy) = (None, true),
         }
         let silent = item.what == What::Silent;
         if silent && let Some(slot) = &known {
@@ -438,8 +459,8 @@ impl Resolver<'_> {
         }
         if recheck && item.what == What::Modified {
             self.unchanged -= 1;
-        } else if !recheck && silent {
-            self.unchanged += 1;
+        } else if !recheck {
+            self.unchanged += i64::from(silent) - i64::from(was_silent);
         }
     }
 

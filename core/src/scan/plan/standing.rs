@@ -11,13 +11,17 @@ use crate::snapshot::DirNode;
 
 /// Leaves out what was found in directories that are no longer where they were.
 pub(super) fn standing(live: &Arc<DirNode>, mut found: Vec<Found>) -> Vec<Found> {
+    let replaced = found.iter().filter(|dir| dir.replaced.is_some()).map(|dir| dir.path.clone());
+    let replaced: HashSet<Vec<u8>> = replaced.collect();
+    let is_in_replaced =
+        |dir: &Found| above(&dir.path).any(|at| at.len() < dir.path.len() && replaced.contains(at));
     let mut gone: HashSet<Vec<u8>> = HashSet::new();
-    let mut replaced: HashSet<Vec<u8>> = HashSet::new();
     for dir in &found {
-        if dir.replaced.is_some() {
-            replaced.insert(dir.path.clone());
-        }
         let Content::Known { lost, ignored, .. } = &dir.content else { continue };
+        // What the old directory had lost says nothing of the new one.
+        if is_in_replaced(dir) {
+            continue;
+        }
         let mut names = lost.iter().chain(ignored).peekable();
         let node = names.peek().and_then(|_| live.descend(&dir.path));
         let dirs = names.filter(|name| node.is_some_and(|node| node.kid(name).is_some()));
@@ -27,10 +31,7 @@ pub(super) fn standing(live: &Arc<DirNode>, mut found: Vec<Found>) -> Vec<Found>
         found.retain(|dir| {
             // Found in the old directory: as a part of it, or in place of a part of it.
             let is_of_old = dir.replaced.is_some() || matches!(dir.content, Content::Known { .. });
-            let is_void = |at: &[u8]| {
-                gone.contains(at) || (is_of_old && at.len() < dir.path.len() && replaced.contains(at))
-            };
-            !above(&dir.path).any(is_void)
+            !(above(&dir.path).any(|at| gone.contains(at)) || (is_of_old && is_in_replaced(dir)))
         });
     }
     found
@@ -78,7 +79,7 @@ mod tests {
             let r = node(vec![("s", node(Vec::new()))]);
             node(vec![("p", node(vec![("r", r), ("rs", node(Vec::new()))]))])
         };
-        let rows: [(&str, Vec<Found>, &[&str]); 8] = [
+        let rows: [(&str, Vec<Found>, &[&str]); 9] = [
             ("a name in it", vec![known("p", &["r"], &[]), known("p/r", &["x"], &[])], &["p"]),
             ("deeper", vec![known("p", &["r"], &[]), known("p/r/s", &["x"], &[])], &["p"]),
             ("from far above", vec![known("", &["p"], &[]), known("p/r/s", &["x"], &[])], &[""]),
@@ -97,6 +98,11 @@ mod tests {
                 "another one, read whole",
                 vec![new("p/r", true), new("p/r/s", false), new("p/r/t", false)],
                 &["p/r", "p/r/s", "p/r/t"],
+            ),
+            (
+                "another one, of which the old one had lost a part",
+                vec![known("p/r", &["s"], &[]), new("p", true), new("p/r", false), new("p/r/s", false)],
+                &["p", "p/r", "p/r/s"],
             ),
             (
                 "another one, looked into before and after",
