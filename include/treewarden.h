@@ -420,6 +420,52 @@ struct ArrowArrayStream {
 #define TW_LOG_TRACE 5
 
 /**
+ * It is done.
+ */
+#define TW_STORAGE_OK 0
+
+/**
+ * It may work the next time: a cut connection, a 500. So does any number that is none of these.
+ */
+#define TW_STORAGE_TRANSIENT 1
+
+/**
+ * The storage asks everybody to slow down (429, 503); `tw_call_note_failure` says for how long.
+ */
+#define TW_STORAGE_THROTTLED 2
+
+/**
+ * The credentials are wrong, have expired or do not allow it.
+ */
+#define TW_STORAGE_DENIED 3
+
+/**
+ * What holds the objects is not there. No other call will fare better: the run is given up.
+ */
+#define TW_STORAGE_MISCONFIGURED 4
+
+/**
+ * There is no such object. For `remove` that is as good as done.
+ */
+#define TW_STORAGE_NOT_FOUND 5
+
+/**
+ * This object will never be taken: its key or size is not allowed.
+ */
+#define TW_STORAGE_REJECTED 6
+
+/**
+ * Something else lies where the object belongs, and has to go first: a file in place of a directory. Tried again when
+ * the deletions of the run are done.
+ */
+#define TW_STORAGE_OCCUPIED 7
+
+/**
+ * The storage cannot do this at all.
+ */
+#define TW_STORAGE_UNSUPPORTED 8
+
+/**
  * Options of `tw_warden_open`.
  */
 #define TW_OPTIONS_OPEN 0
@@ -1049,8 +1095,9 @@ struct ArrowArrayStream {
 #define TW_OPTION_LIMITER_FLOOR_PERMILLE 903
 
 /**
- * Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`; without
- * both a mirror is opened as it was made, and only credentials and a CDN can be given.
+ * Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`, and for
+ * `tw_warden_mirror_storage`; without both a mirror is opened as it was made, and only credentials and a CDN can be
+ * given.
  */
 #define TW_OPTION_MIRROR_ADDRESS 1000
 
@@ -1414,6 +1461,12 @@ struct ArrowArrayStream {
  * happens before `tw_batch_commit`. Free it with `tw_batch_free`.
  */
 typedef struct tw_batch tw_batch;
+
+/**
+ * A call of the library to a storage of the program, lent to the callback that it is for. It is the library's, and
+ * ends when that returns: a handle that was kept is `TW_STATUS_INVALID_HANDLE` from then on.
+ */
+typedef struct tw_call tw_call;
 
 /**
  * Stops scans, verifications and runs of mirrors from outside, as many as were given it. Made by `tw_cancel_new`,
@@ -2097,7 +2150,7 @@ typedef struct tw_mirror_info {
     struct tw_bytes place;
     /**
      * Where to, as `TW_OPTION_MIRROR_TARGET` takes it, without a prefix, UTF-8. NULL when a program has brought a
-     * storage of its own along, which is not possible from C.
+     * storage of its own along, as with `tw_warden_mirror_storage`.
      */
     struct tw_bytes target;
     /**
@@ -3520,6 +3573,120 @@ typedef struct tw_mirror_hooks {
      */
     const struct tw_cancel *cancel;
 } tw_mirror_hooks;
+
+/**
+ * An object that is to be put. Views are good until the callback returns.
+ */
+typedef struct tw_upload {
+    /**
+     * Where to, UTF-8: no control characters, and no empty, `.` or `..` components.
+     */
+    struct tw_bytes key;
+    /**
+     * `Content-Type`, ASCII.
+     */
+    struct tw_bytes content_type;
+    /**
+     * `Cache-Control`, ASCII. `ptr` is NULL where there is none.
+     */
+    struct tw_bytes cache_control;
+    /**
+     * Size of the content in bytes. `tw_call_read` gives it.
+     */
+    uint64_t size;
+} tw_upload;
+
+/**
+ * Puts an object, whole or not at all; what was there before is replaced. It reads the file with `tw_call_read` to its
+ * end, says with `tw_call_note_etag` what tag it was given, if any, and returns `TW_STORAGE_OK` when the object is
+ * safe. When it returns that and has not read all of it, the object counts as rejected. An empty file needs no
+ * reading.
+ */
+typedef int32_t (*tw_storage_put_fn)(const struct tw_call *call,
+                                     const struct tw_upload *upload,
+                                     void *user_data);
+
+/**
+ * Deletes `count` objects, at least one. An object that is not there is deleted. `ends` has one number for each key,
+ * `TW_STORAGE_OK` all of them: the callback overwrites those of the keys that it failed with. When it returns
+ * something else than `TW_STORAGE_OK`, that goes for all of them.
+ */
+typedef int32_t (*tw_storage_remove_fn)(const struct tw_call *call,
+                                        const struct tw_bytes *keys,
+                                        size_t count,
+                                        int32_t *ends,
+                                        void *user_data);
+
+/**
+ * Copies an object within the storage, for a file that moved. `tw_call_note_etag` says what tag the copy was given.
+ * Where it fails the file is sent.
+ */
+typedef int32_t (*tw_storage_copy_fn)(const struct tw_call *call,
+                                      struct tw_bytes from,
+                                      struct tw_bytes to,
+                                      void *user_data);
+
+/**
+ * Tells each object whose key begins with `prefix`, with `tw_call_add_object`. What was told counts only when it
+ * returns `TW_STORAGE_OK`.
+ */
+typedef int32_t (*tw_storage_list_fn)(const struct tw_call *call,
+                                      struct tw_bytes prefix,
+                                      void *user_data);
+
+/**
+ * Says the URL of an object that a CDN is to be told of, with `tw_call_note_url`; without one it is not told of this
+ * object. When it returns something else than `TW_STORAGE_OK`, it is the URL of `TW_OPTION_MIRROR_PUBLIC_URL`.
+ */
+typedef int32_t (*tw_storage_url_fn)(const struct tw_call *call,
+                                     struct tw_bytes key,
+                                     void *user_data);
+
+/**
+ * A storage of the program. Fill it with zeros first: what is 0 is left out.
+ *
+ * Every callback tries once and returns `TW_STORAGE_…`; waiting, repeating and slowing down is the mirror's part. They
+ * are called in threads of the library and in those that call functions of the mirror, several at once, and may block.
+ * They must not throw or longjmp, and they may call every function but those that wait for the run: no run, plan or
+ * audit of this mirror, no `tw_warden_mirror`, `tw_warden_mirror_storage` or `tw_warden_remove_mirror`, no
+ * `tw_following_free`, and no `tw_warden_close` or `tw_warden_free`. What they are given is good until they return.
+ */
+typedef struct tw_storage {
+    /**
+     * What it is called, UTF-8, 1 to 255 bytes without control characters and without any secret. Needed. It tells one
+     * place from another, and a mirror stays at its place: the same objects have the same name in each process. It is
+     * shown as `c+NAME`.
+     */
+    struct tw_bytes name;
+    /**
+     * Puts an object. Needed.
+     */
+    tw_storage_put_fn put;
+    /**
+     * Deletes objects. Needed.
+     */
+    tw_storage_remove_fn remove;
+    /**
+     * Copies an object. NULL: files that moved are sent.
+     */
+    tw_storage_copy_fn copy;
+    /**
+     * Lists objects. NULL: an audit is `TW_STATUS_UNSUPPORTED`.
+     */
+    tw_storage_list_fn list;
+    /**
+     * Says the URLs of objects for a CDN. NULL: they are those of `TW_OPTION_MIRROR_PUBLIC_URL`.
+     */
+    tw_storage_url_fn url;
+    /**
+     * Keys of one call of `remove` at most. 0: 1,000.
+     */
+    size_t delete_max;
+    /**
+     * Bytes of one key at most; longer ones are refused, file by file. 0: 1,024.
+     */
+    size_t key_bytes_max;
+} tw_storage;
 
 /**
  * Gives the key of a group; the bytes are copied. To be called from within a `tw_group_fn`, with its `key_out`. Called
@@ -5547,8 +5714,8 @@ tw_status tw_warden_prometheus(const struct tw_warden *warden,
  * Blocks for a commit where something is written. Any thread. `TW_STATUS_NOT_FOUND` without address and target where
  * there is no such mirror, for a root that is not there, and for a directory that is not; `TW_STATUS_UNAVAILABLE` for
  * a root that cannot be trusted; `TW_STATUS_INVALID_ARGUMENT` for a bad name, options, a target or credentials that
- * make no sense, and when the mirror copies something else or to another place; `TW_STATUS_IO` where no thread can be
- * started.
+ * make no sense, when the mirror copies something else or to another place, and for one of
+ * `tw_warden_mirror_storage`; `TW_STATUS_IO` where no thread can be started.
  */
 tw_status tw_warden_mirror(const struct tw_warden *warden,
                            struct tw_bytes name,
@@ -5650,6 +5817,66 @@ tw_status tw_mirror_free(struct tw_mirror *mirror,
                          struct tw_error **error);
 
 /**
+ * Reads on in the file of a `put`: up to `capacity` bytes into `buffer`, at least 1. `*len` is how many it were; it
+ * may be fewer than there is room for, and is 0 at the end alone. Before the last byte is given it is made sure that
+ * the file is still the one that was announced.
+ *
+ * Blocks for the disk, for memory (`TW_OPTION_MIRROR_MEMORY_BYTES`) and for the line
+ * (`TW_OPTION_MIRROR_BANDWIDTH_BYTES_PER_S`). Any thread while the callback runs; reads that come together are done
+ * one after the other. `TW_STATUS_CONFLICT` when the file changed, `TW_STATUS_IO` when it cannot be read,
+ * `TW_STATUS_CANCELLED`: then the callback is to return, and whatever it answers nothing is acknowledged.
+ * `TW_STATUS_INVALID_ARGUMENT` for the call of another callback.
+ */
+tw_status tw_call_read(const struct tw_call *call,
+                       void *buffer,
+                       size_t capacity,
+                       size_t *len,
+                       struct tw_error **error);
+
+/**
+ * Says what entity tag the object of a `put` or a `copy` has been given, UTF-8, without quotes, at most 1,024 bytes;
+ * an empty one is none. It is kept, and an audit compares it with the one that is listed. The last one counts.
+ *
+ * Never waits. Any thread while the callback runs. `TW_STATUS_TOO_LARGE`, `TW_STATUS_INVALID_ARGUMENT` for one with
+ * control characters or that is not UTF-8.
+ */
+tw_status tw_call_note_etag(const struct tw_call *call,
+                            struct tw_bytes etag,
+                            struct tw_error **error);
+
+/**
+ * Says which URL the object of a `url` has, UTF-8. The last one counts. Never waits. Any thread while the callback
+ * runs. `TW_STATUS_INVALID_ARGUMENT` for one with control characters or that is not UTF-8.
+ */
+tw_status tw_call_note_url(const struct tw_call *call,
+                           struct tw_bytes url,
+                           struct tw_error **error);
+
+/**
+ * Says why a callback is about to return something else than `TW_STORAGE_OK`: one sentence without any secret, of
+ * which 1,000 bytes are kept. With `TW_STORAGE_THROTTLED` also for how many milliseconds the storage asks everybody to
+ * wait; negative: it does not say. The last one counts. Never waits. Any thread while the callback runs.
+ */
+tw_status tw_call_note_failure(const struct tw_call *call,
+                               struct tw_bytes why,
+                               int64_t retry_after_ms,
+                               struct tw_error **error);
+
+/**
+ * Tells one object of a `list`: its whole key, UTF-8, its size in bytes, and its entity tag as in `tw_call_note_etag`.
+ * In any order, each once. An object whose key does not begin with the prefix is passed over. They are in memory until
+ * the callback has returned.
+ *
+ * Never waits. Any thread while the callback runs. `TW_STATUS_CANCELLED` when the audit was cancelled: the callback is
+ * to return. `TW_STATUS_INVALID_ARGUMENT` for a key that is not UTF-8, and for the call of another callback.
+ */
+tw_status tw_call_add_object(const struct tw_call *call,
+                             struct tw_bytes key,
+                             uint64_t size,
+                             struct tw_bytes etag,
+                             struct tw_error **error);
+
+/**
  * Follows the root of a mirror: threads run the mirror after each commit that changes something, and tell the CDN
  * meanwhile. They hear of commits, not of the disk: `tw_warden_watch` or scans make those. Failures are logged, told
  * by `tw_mirror_status`, and tried again after growing waits; deletions that are held wait for a `tw_mirror_sync` that
@@ -5670,6 +5897,35 @@ tw_status tw_mirror_follow(const struct tw_mirror *mirror,
  */
 tw_status tw_following_free(struct tw_following *following,
                             struct tw_error **error);
+
+/**
+ * Opens the mirror of that name to a storage of the program. `options` are of the kind `TW_OPTIONS_MIRROR`, with an
+ * address; a target, what belongs to one, and credentials are refused: the storage knows by itself where it is and how
+ * to get in. The mirror is made where there is none, and takes these options up where it had others; the address, the
+ * prefix and the name of the storage stay what they were. `storage_size` is `sizeof(tw_storage)`; the struct and what
+ * it points to are copied. Nothing is sent yet.
+ *
+ * The state file keeps no storage: after a restart a mirror is opened in the same way, and goes on where it was. A
+ * mirror goes on with the storage that was given last: handles that were opened before answer `TW_STATUS_CLOSED`, once
+ * a run of theirs has ended. `*mirror` is the caller's, to be freed with `tw_mirror_free`; it keeps the warden open.
+ *
+ * `finalizer` is called once with `user_data` when the library lets go of the storage: after the last callback, when
+ * the mirror was opened anew or removed or the warden was closed, and its handles are freed; also when this function
+ * fails. It must not open or remove a mirror.
+ *
+ * Blocks for a commit where something is written. Any thread. `TW_STATUS_NOT_FOUND` for a root that is not there;
+ * `TW_STATUS_UNAVAILABLE` for a root that cannot be trusted; `TW_STATUS_INVALID_ARGUMENT` for a bad name or options,
+ * for a storage without `name`, `put` or `remove`, and when the mirror copies something else or to another place.
+ */
+tw_status tw_warden_mirror_storage(const struct tw_warden *warden,
+                                   struct tw_bytes name,
+                                   const struct tw_options *options,
+                                   const struct tw_storage *storage,
+                                   size_t storage_size,
+                                   void *user_data,
+                                   tw_finalizer finalizer,
+                                   struct tw_mirror **mirror,
+                                   struct tw_error **error);
 
 /**
  * Gives the URL of the object of a file, UTF-8: read it with `tw_value_bytes`, free it with `tw_value_free`. A file

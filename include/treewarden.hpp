@@ -340,6 +340,18 @@ enum class UrlChangeKind : std::int32_t {
     Removed = TW_URL_CHANGE_REMOVED,    ///< There is none any more.
 };
 
+/// Why a storage of the program did not do what it was asked for, as far as it matters for what comes next.
+enum class StorageFault : std::int32_t {
+    Transient = TW_STORAGE_TRANSIENT,          ///< It may work the next time.
+    Throttled = TW_STORAGE_THROTTLED,          ///< The storage asks everybody to slow down.
+    Denied = TW_STORAGE_DENIED,                ///< The credentials are wrong, have expired or do not allow it.
+    Misconfigured = TW_STORAGE_MISCONFIGURED,  ///< What holds the objects is not there: the run is given up.
+    NotFound = TW_STORAGE_NOT_FOUND,           ///< There is no such object.
+    Rejected = TW_STORAGE_REJECTED,            ///< This object will never be taken.
+    Occupied = TW_STORAGE_OCCUPIED,            ///< Something else lies in its place, and has to go first.
+    Unsupported = TW_STORAGE_UNSUPPORTED,      ///< The storage cannot do this at all.
+};
+
 /// How much is logged.
 enum class LogLevel : std::int32_t {
     Off = TW_LOG_OFF,      ///< Nothing.
@@ -2037,6 +2049,8 @@ public:
         set_text(TW_OPTION_MIRROR_ADDRESS, address);
         set_text(TW_OPTION_MIRROR_TARGET, target);
     }
+    /// Every file at or below an address. Warden::mirror() sets it for a storage of the program.
+    MirrorOptions &address(std::string_view value) { return set_text(TW_OPTION_MIRROR_ADDRESS, value); }
     /// Sends requests there instead of to the store's own address, `https://HOST[:PORT]`.
     MirrorOptions &endpoint(std::string_view url) { return set_text(TW_OPTION_MIRROR_ENDPOINT, url); }
     /// The region of an S3 bucket. Default: `us-east-1`.
@@ -3184,6 +3198,17 @@ public:
     tw_cancel *handle() const noexcept { return raw_.get(); }
 
 private:
+    friend class Mirror;
+    friend class Warden;
+
+    tw_cancel *given() const {
+        // To the C interface it would mean that there is none.
+        if (raw_.get() == nullptr) {
+            throw Error(Code::InvalidHandle, "the cancel token was moved from");
+        }
+        return raw_.get();
+    }
+
     detail::Handle<tw_cancel, tw_cancel_free> raw_;
 };
 
@@ -3234,6 +3259,225 @@ private:
     Raw raw_;
 };
 
+namespace detail {
+struct StorageCalls;
+}
+
+/// What a Storage throws to say more than "it may work the next time". `what()` is one sentence, without any secret.
+class StorageError : public std::runtime_error {
+public:
+    /// With StorageFault::Throttled, for how long the storage asks everybody to wait, where it says so.
+    explicit StorageError(StorageFault fault, const std::string &why,
+                          std::optional<Milliseconds> retry_after = std::nullopt)
+        : std::runtime_error(why), fault_(fault), retry_after_(retry_after) {}
+
+    /// What it means for what comes next.
+    StorageFault fault() const noexcept { return fault_; }
+    /// For how long to wait.
+    std::optional<Milliseconds> retry_after() const noexcept { return retry_after_; }
+
+private:
+    StorageFault fault_;
+    std::optional<Milliseconds> retry_after_;
+};
+
+/// A file on its way to a Storage. Good, with its views, until Storage::put() returns.
+class Upload {
+public:
+    /// Where to.
+    std::string_view key() const noexcept { return detail::view(row_.key); }
+    /// Size of the content in bytes.
+    std::uint64_t size() const noexcept { return row_.size; }
+    /// `Content-Type`.
+    std::string_view content_type() const noexcept { return detail::view(row_.content_type); }
+    /// `Cache-Control`, or nothing.
+    std::optional<std::string_view> cache_control() const {
+        return detail::optional<std::string_view>(row_.cache_control);
+    }
+    /// Reads on: up to `capacity` bytes, at least 1, into `buffer`. Gives how many, which may be fewer, and is 0 at the
+    /// end alone. Blocks for the disk, for memory and for the line. Code::Conflict when the file changed meanwhile,
+    /// Code::Io, Code::Cancelled: nothing is acknowledged then, whatever put() does.
+    std::size_t read(void *buffer, std::size_t capacity) {
+        std::size_t len = 0;
+        detail::call(tw_call_read, lent_, buffer, capacity, &len);
+        return len;
+    }
+    /// All that is left. It is in memory as a whole: for files that are known to be small.
+    std::string read_all() {
+        std::string all;
+        std::array<char, 65536> buffer{};
+        while (const std::size_t len = read(buffer.data(), buffer.size())) {
+            all.append(buffer.data(), len);
+        }
+        return all;
+    }
+    /// The handle of the C interface, lent.
+    const tw_call *handle() const noexcept { return lent_; }
+
+private:
+    friend struct detail::StorageCalls;
+    Upload(const tw_call *lent, const tw_upload &row) noexcept : lent_(lent), row_(row) {}
+
+    const tw_call *lent_;
+    const tw_upload &row_;
+};
+
+/// Where Storage::list() tells objects. Good until that returns.
+class Listing {
+public:
+    /// Tells one object, in any order, each once: its whole key, its size, and its entity tag as put() has given it.
+    /// Code::Cancelled when the audit was cancelled.
+    void add(std::string_view key, std::uint64_t size, std::string_view etag = {}) {
+        detail::call(tw_call_add_object, lent_, detail::bytes(key), size, detail::bytes(etag));
+    }
+
+private:
+    friend struct detail::StorageCalls;
+    explicit Listing(const tw_call *lent) noexcept : lent_(lent) {}
+
+    const tw_call *lent_;
+};
+
+/// What a Storage can do beyond putting and removing, and its limits.
+struct StorageAbilities {
+    bool copy = false;              ///< Storage::copy(); else files that moved are sent.
+    bool list = false;              ///< Storage::list(); else an audit is Code::Unsupported.
+    bool url = false;               ///< Storage::url(); else URLs are made of MirrorOptions::public_url().
+    std::size_t remove_max = 0;     ///< Keys of one call of Storage::remove() at most; 0: 1,000.
+    std::size_t key_bytes_max = 0;  ///< Bytes of one key at most; longer ones are refused. 0: 1,024.
+};
+
+/// A storage of the program, for Warden::mirror(): a place for objects, which it knows by their keys.
+///
+/// Every function tries once, is called in any thread, in several at once, and may block. What it throws never leaves
+/// it: a StorageError says what it means, anything else means that it may work the next time. It must not open or remove
+/// mirrors, run this one, or close the warden.
+class Storage {
+public:
+    /// Nothing.
+    Storage() = default;
+    /// Shared, not copied.
+    Storage(const Storage &) = delete;
+    /// Shared, not copied.
+    Storage &operator=(const Storage &) = delete;
+    /// In the thread in which the library lets go of it, or the program, whichever is last.
+    virtual ~Storage() = default;
+
+    /// What it is called: it tells one place from another, so the same objects have the same name in each process. 1 to
+    /// 255 bytes of UTF-8 without control characters and without any secret. Asked once.
+    virtual std::string name() const = 0;
+    /// What it can do. Asked once.
+    virtual StorageAbilities abilities() const { return {}; }
+    /// Puts an object, whole or not at all; what was there before is replaced. It reads the Upload to its end, and
+    /// gives the entity tag of the object without quotes, or nothing, when the object is safe.
+    virtual std::optional<std::string> put(Upload &upload) = 0;
+    /// Deletes objects; one that is not there is deleted. Gives those that it failed with, by their places in `keys`;
+    /// what it throws goes for all of them.
+    virtual std::map<std::size_t, StorageFault> remove(const std::vector<std::string_view> &keys) = 0;
+    /// Copies an object, and gives the entity tag of the copy, or nothing. With StorageAbilities::copy.
+    virtual std::optional<std::string> copy(std::string_view /*from*/, std::string_view /*to*/) {
+        throw StorageError(StorageFault::Unsupported, "this storage copies nothing");
+    }
+    /// Tells each object whose key begins with `prefix`. With StorageAbilities::list.
+    virtual void list(std::string_view /*prefix*/, Listing & /*listing*/) {
+        throw StorageError(StorageFault::Unsupported, "this storage cannot be listed");
+    }
+    /// The URL of an object that a CDN is to be told of, or nothing. With StorageAbilities::url.
+    virtual std::optional<std::string> url(std::string_view /*key*/) { return std::nullopt; }
+};
+
+namespace detail {
+
+/// The callbacks of a Storage. `user_data` is an Owner on the heap.
+struct StorageCalls {
+    using Owner = std::shared_ptr<Storage>;
+
+    static tw_storage row(std::string_view name, const StorageAbilities &can) noexcept {
+        tw_storage row{};
+        row.name = bytes(name);
+        row.put = &StorageCalls::put;
+        row.remove = &StorageCalls::remove;
+        row.copy = can.copy ? &StorageCalls::copy : nullptr;
+        row.list = can.list ? &StorageCalls::list : nullptr;
+        row.url = can.url ? &StorageCalls::url : nullptr;
+        row.delete_max = can.remove_max;
+        row.key_bytes_max = can.key_bytes_max;
+        return row;
+    }
+
+private:
+    static Storage &of(void *user_data) noexcept { return **static_cast<Owner *>(user_data); }
+
+    static std::int32_t fail(const tw_call *lent, StorageFault fault, const char *why,
+                             const std::optional<Milliseconds> &retry_after) {
+        call(tw_call_note_failure, lent, bytes(why), ms(retry_after));
+        return static_cast<std::int32_t>(fault);
+    }
+
+    static void note_etag(const tw_call *lent, const std::optional<std::string> &etag) {
+        if (etag) {
+            call(tw_call_note_etag, lent, bytes(*etag));
+        }
+    }
+
+    template <class Work>
+    static std::int32_t run(const tw_call *lent, Work work) noexcept {
+        try {
+            try {
+                work();
+                return TW_STORAGE_OK;
+            } catch (const StorageError &why) {
+                return fail(lent, why.fault(), why.what(), why.retry_after());
+            } catch (const std::exception &why) {
+                return fail(lent, StorageFault::Transient, why.what(), std::nullopt);
+            }
+        } catch (...) {
+            // Also where the reason could not be left, for lack of memory.
+            return TW_STORAGE_TRANSIENT;
+        }
+    }
+
+    static std::int32_t put(const tw_call *lent, const tw_upload *upload, void *user_data) noexcept {
+        return run(lent, [&] {
+            Upload shown(lent, *upload);
+            note_etag(lent, of(user_data).put(shown));
+        });
+    }
+
+    static std::int32_t remove(const tw_call *lent, const tw_bytes *keys, std::size_t count, std::int32_t *ends,
+                               void *user_data) noexcept {
+        return run(lent, [&] {
+            const auto shown = collect(count, [&](std::size_t index) { return view(keys[index]); });
+            for (const auto &[index, fault] : of(user_data).remove(shown)) {
+                if (index < count) {
+                    ends[index] = static_cast<std::int32_t>(fault);
+                }
+            }
+        });
+    }
+
+    static std::int32_t copy(const tw_call *lent, tw_bytes from, tw_bytes to, void *user_data) noexcept {
+        return run(lent, [&] { note_etag(lent, of(user_data).copy(view(from), view(to))); });
+    }
+
+    static std::int32_t list(const tw_call *lent, tw_bytes prefix, void *user_data) noexcept {
+        return run(lent, [&] {
+            Listing listing(lent);
+            of(user_data).list(view(prefix), listing);
+        });
+    }
+
+    static std::int32_t url(const tw_call *lent, tw_bytes key, void *user_data) noexcept {
+        return run(lent, [&] {
+            if (const auto told = of(user_data).url(view(key))) {
+                call(tw_call_note_url, lent, bytes(*told));
+            }
+        });
+    }
+};
+
+}  // namespace detail
+
 /// Threads of the library that run a mirror after each change. Their end stops them.
 class [[nodiscard]] Following {
 public:
@@ -3271,7 +3515,7 @@ public:
     MirrorReport sync(Deletes deletes = Deletes::Hold) const { return report(run(deletes, nullptr)); }
     /// As above, and can be cancelled: Code::Cancelled.
     MirrorReport sync(Deletes deletes, const CancelToken &cancel) const {
-        return report(run(deletes, cancel.handle()));
+        return report(run(deletes, cancel.given()));
     }
     /// As above, and calls `progress(const MirrorProgress &)` about ten times a second, in this thread. What it throws
     /// cancels the run and comes out here. It must not call functions that wait for the run.
@@ -3282,7 +3526,7 @@ public:
     /// As above, and can be cancelled, by an exception of `progress` too.
     template <class Function, IfProgress<Function> = 0>
     MirrorReport sync(Deletes deletes, Function &&progress, const CancelToken &cancel) const {
-        return report(run(deletes, cancel.handle(), progress));
+        return report(run(deletes, cancel.given(), progress));
     }
     /// What the next run would do. No request is made.
     MirrorPlan plan() const {
@@ -3446,7 +3690,7 @@ public:
     }
     /// As above, and can be cancelled.
     std::vector<Report> scan(const ScanOptions &options, const CancelToken &cancel) const {
-        return reports(run(tw_warden_scan, options.make(), cancel.handle()));
+        return reports(run(tw_warden_scan, options.make(), cancel.given()));
     }
     /// As above, and calls `progress(const Progress &)` about ten times a second, never twice at once, in threads of
     /// the library. What it throws cancels the scan and comes out here. It must not close or pause the warden.
@@ -3457,7 +3701,7 @@ public:
     /// As above, and can be cancelled, by an exception of `progress` too.
     template <class Function, IfProgress<Function> = 0>
     std::vector<Report> scan(const ScanOptions &options, Function &&progress, const CancelToken &cancel) const {
-        return reports(run(tw_warden_scan, options.make(), cancel.handle(), progress));
+        return reports(run(tw_warden_scan, options.make(), cancel.given(), progress));
     }
 
     /// Compares the disk with the state, and changes neither.
@@ -3466,7 +3710,7 @@ public:
     }
     /// As above, and can be cancelled: Code::Cancelled.
     VerifyReport verify(const VerifyOptions &options, const CancelToken &cancel) const {
-        return verified(run(tw_warden_verify, options.make(), cancel.handle()));
+        return verified(run(tw_warden_verify, options.make(), cancel.given()));
     }
     /// As above, with `progress` as in scan().
     template <class Function, IfProgress<Function> = 0>
@@ -3476,7 +3720,7 @@ public:
     /// As above, with both.
     template <class Function, IfProgress<Function> = 0>
     VerifyReport verify(const VerifyOptions &options, Function &&progress, const CancelToken &cancel) const {
-        return verified(run(tw_warden_verify, options.make(), cancel.handle(), progress));
+        return verified(run(tw_warden_verify, options.make(), cancel.given(), progress));
     }
 
     // What is known.
@@ -3657,6 +3901,24 @@ public:
     Mirror mirror(std::string_view name, const MirrorOptions &options = {}) const {
         Mirror::Raw mirror;
         detail::call(tw_warden_mirror, raw_.get(), detail::bytes(name), options.make().get(), mirror.out());
+        return Mirror(std::move(mirror));
+    }
+    /// Opens a mirror, or makes it, of every file at or below an address to a storage of the program. `options` have no
+    /// target and no credentials. Nothing is sent yet. After a restart it is opened in the same way. The library lets
+    /// go of the storage when the mirror was opened anew or removed, or the warden was closed, and its objects are gone.
+    Mirror mirror(std::string_view name, std::string_view address, std::shared_ptr<Storage> storage,
+                  MirrorOptions options = {}) const {
+        if (storage == nullptr) {
+            throw Error(Code::InvalidArgument, "the storage is a null pointer");
+        }
+        using Calls = detail::StorageCalls;
+        const std::string place = storage->name();
+        const tw_storage row = Calls::row(place, storage->abilities());
+        const detail::OptionsHandle made = options.address(address).make();
+        auto *owner = new Calls::Owner(std::move(storage));
+        Mirror::Raw mirror;
+        detail::call(tw_warden_mirror_storage, raw_.get(), detail::bytes(name), made.get(), &row, sizeof row,
+                     static_cast<void *>(owner), &detail::finalize<Calls::Owner>, mirror.out());
         return Mirror(std::move(mirror));
     }
     /// The mirrors with their options, in order of their names.

@@ -181,8 +181,9 @@ pub trait ExportSink {
 /// # Errors
 ///
 /// `AlreadyExists` for a file that is there, `NotFound` for a directory that is not, `InvalidArgument` for a bad or
-/// missing host and for a directory in the place of a file, `Conflict` for a newer part of the same host and root,
-/// `TooLarge` for a root or host whose encoded name does not fit a directory, and `StorageFull`, `ReadOnly`, `PermissionDenied` or `Io`. After an error no file has taken its
+/// missing host and for a directory in the place of a file, `Conflict` for a newer part of the same host and root and
+/// for two roots whose names the file system takes for one, `TooLarge` for a root or host whose encoded name does not
+/// fit a directory, and `StorageFull`, `ReadOnly`, `PermissionDenied` or `Io`. After an error no file has taken its
 /// name, but for the parts of a partitioned export that were already in place.
 pub fn snapshot(
     snapshot: &Snapshot,
@@ -307,6 +308,10 @@ fn to_file(content: Content<'_>, options: &ExportOptions, dest: &Path) -> Result
     let dir = place::parent_of(dest);
     let mut report = ExportReport::default();
     for part in staged(content, options, dir, false)?.values() {
+        if options.replace {
+            // It may have come into being while the rows were written.
+            place::check_free(dest, true)?;
+        }
         place::give_name(&part.draft.path, dest, options.replace)?;
         report.count(part);
     }

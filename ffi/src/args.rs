@@ -159,6 +159,31 @@ impl<T: Copy> OutRows<T> {
     }
 }
 
+/// A buffer that bytes go to, as many as there are.
+pub(crate) struct OutBytes {
+    place: *mut u8,
+    capacity: usize,
+}
+
+impl OutBytes {
+    /// # Safety
+    ///
+    /// `capacity` bytes may be written at `place`, or it is NULL.
+    pub(crate) unsafe fn new(place: *mut u8, capacity: usize, what: &str) -> Outcome<Self> {
+        // SAFETY: as promised.
+        unsafe { OutRows::new(place, 1, capacity, what)? };
+        Ok(Self { place, capacity })
+    }
+
+    /// Writes as many bytes as fit, and answers how many that were.
+    pub(crate) fn write(&self, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(self.capacity);
+        // SAFETY: so many may be written there, `bytes` has them, and they are not the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, len) };
+        len
+    }
+}
+
 /// Room for a zero-terminated text, and for its length without the zero.
 pub(crate) struct TextOut<'a> {
     bytes: OutRows<u8>,

@@ -1,8 +1,10 @@
 //! Mirrors: a root in step with a remote copy, and a CDN told of it. The addresses of the copies are in
-//! `mirror/urls.rs`, a mirror that runs by itself is in `mirror/following.rs`, and what is told is in `list/mirror.rs`
-//! and `list/mirror_run.rs`.
+//! `mirror/urls.rs`, a mirror that runs by itself is in `mirror/following.rs`, storages of the program are in
+//! `mirror/storage.rs` and `mirror/call.rs`, and what is told is in `list/mirror.rs` and `list/mirror_run.rs`.
 
+mod call;
 mod following;
+mod storage;
 mod urls;
 
 use std::ffi::c_void;
@@ -121,8 +123,8 @@ unsafe fn context(
 /// Blocks for a commit where something is written. Any thread. `TW_STATUS_NOT_FOUND` without address and target where
 /// there is no such mirror, for a root that is not there, and for a directory that is not; `TW_STATUS_UNAVAILABLE` for
 /// a root that cannot be trusted; `TW_STATUS_INVALID_ARGUMENT` for a bad name, options, a target or credentials that
-/// make no sense, and when the mirror copies something else or to another place; `TW_STATUS_IO` where no thread can be
-/// started.
+/// make no sense, when the mirror copies something else or to another place, and for one of
+/// `tw_warden_mirror_storage`; `TW_STATUS_IO` where no thread can be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tw_warden_mirror(
     warden: *const tw_warden,

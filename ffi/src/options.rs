@@ -20,9 +20,9 @@ use crate::error::{tw_error, tw_status};
 use crate::handle::{self, Object, Opaque};
 
 pub(crate) use build::{
-    MirrorWanted, export_options, filter, fleet_wanted, mirror_wanted, open_options, pipeline_options,
-    publisher_wanted, rate_limit, root_options, scan_options, shared_rate_limit, takeover_after,
-    verify_options, watch_options,
+    MirrorWanted, StorageWanted, export_options, filter, fleet_wanted, mirror_wanted, open_options,
+    pipeline_options, publisher_wanted, rate_limit, root_options, scan_options, shared_rate_limit,
+    storage_wanted, takeover_after, verify_options, watch_options,
 };
 pub(crate) use names::*;
 use rules::{Takes, Times};

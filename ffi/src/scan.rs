@@ -97,7 +97,7 @@ pub struct tw_scan_hooks {
 }
 
 /// Reads the hooks of the caller, whose header may know more or fewer of them. `read` has none; all fields of its type
-/// are pointers that may be NULL.
+/// are pointers that may be NULL, or lengths.
 ///
 /// # Safety
 ///
@@ -111,23 +111,24 @@ pub(crate) unsafe fn read_hooks<T: Copy>(
     if hooks.is_null() {
         return Ok(read);
     }
-    // Whole fields only: each is a pointer.
+    // Whole fields only: each is as wide as a pointer.
     let is_size = bytes != 0 && bytes.is_multiple_of(size_of::<*const c_void>());
     if !hooks.is_aligned() || !is_size || isize::try_from(bytes).is_err() {
-        return Err(Failure::invalid(format!("`hooks` is not a `{name}` of {bytes} bytes")));
+        return Err(Failure::invalid(format!("what was given is not a `{name}` of {bytes} bytes")));
     }
     let known = bytes.min(size_of::<T>());
     // SAFETY: so many bytes are there, as the caller says and as the type has; pointers that are NULL are what `read`
-    // begins with, and those that are set are the caller's. Behind the known ones there are `bytes - known` more.
+    // begins with, and those that are set are the caller's; any bytes make a length. Behind the known ones there are
+    // `bytes - known` more.
     let unknown = unsafe {
         std::ptr::copy_nonoverlapping(hooks.cast::<u8>(), (&raw mut read).cast::<u8>(), known);
         std::slice::from_raw_parts(hooks.cast::<u8>().add(known), bytes - known)
     };
     if unknown.iter().any(|byte| *byte != 0) {
         // To leave out what was asked for would be worse than to refuse it.
-        return Err(Failure::invalid(
-            "`hooks` sets something that this version of the library does not know",
-        ));
+        return Err(Failure::invalid(format!(
+            "the `{name}` sets something that this version of the library does not know"
+        )));
     }
     Ok(read)
 }

@@ -5,7 +5,7 @@
 //! * What can block or is long runs detached from the interpreter, and a wait lets signal handlers run.
 //! * Nothing relies on the interpreter's lock: classes are frozen, and what changes in them is behind a lock that is
 //!   never held while Python code runs.
-//! * Python functions are called on Python's threads only, but for one that is a mirror's CDN.
+//! * Python functions are called on Python's threads only, but for those that are a mirror's storage or CDN.
 //! * A handle that was made before a `fork` answers `ForkedError`, one that was closed `ClosedError`.
 
 // pyo3 hands arguments over by value, and a Python signature has as many of them as it has keywords.
@@ -86,6 +86,7 @@ fn _treewarden(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<mirror::Following>()?;
     module.add_class::<mirror::UrlMap>()?;
     module.add_class::<mirror::Cloudflare>()?;
+    module.add_class::<mirror::Upload>()?;
     module.add_class::<fleet::Fleet>()?;
     module.add_class::<fleet::SharedLimiter>()?;
     module.add_class::<fleet::SharedPermit>()?;

@@ -1,13 +1,15 @@
 //! Mirrors: a root in step with a remote copy, and a CDN told of it.
 //!
-//! Invariant: what may use the network, or wait for a run that does, is made detached from the interpreter. A CDN in
-//! Python attaches to it from the thread of a run.
+//! Invariant: what may use the network, or wait for a run that does, is made detached from the interpreter. Storages
+//! and CDNs in Python attach to it from the threads of a run.
 
 mod cdn;
 mod follow;
 mod options;
 mod results;
 mod run;
+mod storage;
+mod upload;
 mod urls;
 
 use pyo3::prelude::*;
@@ -26,6 +28,7 @@ pub(crate) use cdn::Cloudflare;
 pub(crate) use follow::Following;
 pub(crate) use options::export_sink;
 pub(crate) use results::status;
+pub(crate) use upload::Upload;
 pub(crate) use urls::UrlMap;
 
 /// A root, or part of one, in step with a remote copy.
@@ -172,8 +175,8 @@ impl Mirror {
 ///
 /// # Errors
 ///
-/// `TypeError` for an unknown option, `InvalidArgumentError` for an address without a target or the other way round,
-/// and as `Warden::mirror_to_with` and `Warden::mirror`.
+/// `TypeError` for an unknown option and for what is no target, `InvalidArgumentError` for an address without a target
+/// or the other way round, and as `Warden::mirror_to_with`, `Warden::mirror_with` and `Warden::mirror`.
 pub(crate) fn open(
     py: Python<'_>,
     handle: &Handle,
@@ -187,6 +190,11 @@ pub(crate) fn open(
     let cdn = cdn.map(cdn::of).transpose()?;
     let credentials = options::credentials(py, options)?;
     let mirror = match (address, target) {
+        (Some(address), Some(target)) if !options::is_place(target)? => {
+            let storage = storage::of(target)?;
+            let options = options::read_alone(&address, options)?;
+            handle.run(py, move |warden| warden.mirror_with(name, &options, storage, cdn))?
+        }
         (Some(address), Some(target)) => {
             let (options, target) = options::read(&address, target, options)?;
             handle.run(py, move |warden| warden.mirror_to_with(name, &options, &target, &credentials, cdn))?

@@ -61,6 +61,7 @@ from ._errors import (
     UnavailableError,
     UnsupportedError,
 )
+from ._mirror import Storage
 from ._treewarden import (
     Batch,
     CancelToken,
@@ -97,6 +98,7 @@ from ._treewarden import (
     Snapshot,
     Space,
     StreamItem,
+    Upload,
     UrlMap,
     Warden,
     __version__,
@@ -242,6 +244,7 @@ __all__ = [
     "Snapshot",
     "Space",
     "Status",
+    "Storage",
     "StorageFullError",
     "StreamItem",
     "TimeoutError",
@@ -250,6 +253,7 @@ __all__ = [
     "Totals",
     "UnavailableError",
     "UnsupportedError",
+    "Upload",
     "UrlChange",
     "UrlMap",
     "VerifyReport",
@@ -271,13 +275,15 @@ MutableMapping.register(JobAttrs)
 
 
 def _rename() -> None:
-    """Makes exceptions and workers look like what they are, names of this package: in messages, help and pickles."""
+    """Makes exceptions, workers and storages look like what they are, names of this package: in messages, help and
+    pickles."""
     # Not the dataclasses: whoever looks at the types of their fields looks for these names where they are written.
     for module in (_errors, _workers):
         for name in module.__all__:
             value = getattr(module, name)
             if isinstance(value, type):
                 value.__module__ = __name__
+    Storage.__module__ = __name__
 
 
 _rename()

@@ -30,7 +30,7 @@ from typing import ClassVar, TypeVar, final, overload
 from typing_extensions import Self, Unpack
 
 from ._errors import Error
-from ._mirror import MirrorOptions, Purge, StoreOptions
+from ._mirror import MirrorOptions, Purge, Storage, StoreOptions
 from ._options import PipelineOptions
 from ._types import (
     AuditReport,
@@ -110,6 +110,7 @@ __all__ = [
     "Snapshot",
     "Space",
     "StreamItem",
+    "Upload",
     "UrlMap",
     "Warden",
     "__version__",
@@ -593,7 +594,7 @@ class Warden:
         self,
         name: str,
         address: Path | None = None,
-        target: Path | None = None,
+        target: Path | Storage | None = None,
         *,
         cdn: Cloudflare | Purge | None = None,
         **options: Unpack[MirrorOptions],
@@ -601,15 +602,16 @@ class Warden:
         """Opens the mirror of that name: a root, or part of one, in step with a remote copy. Nothing is sent yet.
 
         With an address and a target it comes into being, or takes the options up where it had others. Without both it
-        is opened as it was made. Credentials and the CDN are not stored: they are given each time. A mirror that was
-        opened before under this name goes on under the new object, and the old one answers ``ClosedError``.
+        is opened as it was made, unless its target is an object: that, credentials and the CDN are not stored, and given
+        each time. A mirror that was opened before under this name goes on under the new object, and the old one answers
+        ``ClosedError``.
 
         Args:
             name: Its name.
             address: What it copies: ``ROOT`` or ``ROOT/path``.
             target: Where to: ``s3://BUCKET[/PREFIX]``, ``gs://BUCKET[/PREFIX]``, ``az://ACCOUNT/CONTAINER[/PREFIX]``,
-                ``file:///DIR``, ``local+https://HOST/BASE`` for files that are served from where they lie, or a directory as a
-                ``Path``.
+                ``file:///DIR``, ``local+https://HOST/BASE`` for files that are served from where they lie, a directory as a
+                ``Path``, or a ``Storage``: an object with the methods ``put`` and ``delete``.
             cdn: What is told of replaced and deleted objects: a ``Cloudflare``, or a function of a list of up to 30 addresses,
                 which is called on a thread of the engine. What it raises makes it be called again, and ``PutOff(seconds)``
                 says when; ``Permanent`` gives the addresses up.
@@ -640,6 +642,7 @@ class Warden:
 
         Raises:
             InvalidArgumentError: Something makes no sense, or the mirror copies something else or to another place.
+            TypeError: The target is none.
             NotFoundError: There is no such root, or no such mirror.
             UnavailableError: The root cannot be trusted.
         """
@@ -1844,6 +1847,52 @@ class Cloudflare:
     @property
     def zone_id(self) -> str:
         """The id of the zone."""
+
+@final
+class Upload:
+    """A file on its way to a storage of the program's own: what ``put`` is called with. It is read like a binary file,
+    from its beginning to its end, by any thread, for as long as ``put`` runs.
+
+    Reading waits for memory and bandwidth as the mirror has them. The read that comes to the last byte makes sure that
+    the file is still the one that was announced: before that nothing must count as stored.
+    """
+
+    @property
+    def key(self) -> str:
+        """Where to: the key of the object."""
+
+    @property
+    def size(self) -> int:
+        """How large the file is, in bytes."""
+
+    @property
+    def content_type(self) -> str:
+        """Its ``Content-Type``."""
+
+    @property
+    def cache_control(self) -> str | None:
+        """Its ``Cache-Control``, where the mirror has one."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads on, as the ``read`` of a file does: ``size`` bytes, or as many as there are; all of them when it is
+        negative or None. Nothing at the end.
+
+        Let what it raises through: the file is not acknowledged in any case.
+
+        Raises:
+            ConflictError: The file changed while it was read. It is sent again later.
+            IoError: The file cannot be read.
+            CancelledError: The run was cancelled.
+            ValueError: The call of ``put`` has ended.
+        """
+
+    def readable(self) -> bool:
+        """True: it is there to be read."""
+
+    def tell(self) -> int:
+        """How many bytes have been read."""
+
+    def __len__(self) -> int: ...
 
 @final
 class Fleet:

@@ -375,7 +375,7 @@ class Warden:
         self,
         name: str,
         address: Optional[Path] = None,
-        target: Optional[Path] = None,
+        target: Union[Path, _mirror.Storage, None] = None,
         *,
         cdn: Union[_treewarden.Cloudflare, _mirror.Purge, None] = None,
         **options: Unpack[_mirror.MirrorOptions],

@@ -2,7 +2,7 @@
  * Proves that structs may grow: a program with an older header passes a smaller size and gets as much, with everything
  * behind it untouched; one with a later header passes a larger size and finds zeros in what the library does not know.
  * For every struct that is filled, in arrays too, and for the structs that are read; but for what comes over a stream,
- * which is in fleet.c.
+ * which is in fleet.c, and for storages of the program, which are in storage.c.
  */
 
 #include "check.h"

@@ -76,9 +76,10 @@ class Header:
             raise SystemExit(f"{function}: what is `{text}`?")
         kind = re.sub(r"\bstruct ", "", match[1]).strip()
         base = re.sub(r"\bconst\b|[\s*]", "", kind)
-        return Param(function, kind, match[2], self.kind(function, kind, base), base[3:] if base in self.opaque else "")
+        handle = base[3:] if base in self.opaque else ""
+        return Param(function, kind, match[2], self.kind(function, match[2], kind, base), handle)
 
-    def kind(self, function: str, kind: str, base: str) -> str:
+    def kind(self, function: str, name: str, kind: str, base: str) -> str:
         stars = kind.count("*")
         if base in self.opaque:
             return {1: "HANDLE", 2: "HANDLES" if kind.startswith("const") else "OUT_HANDLE"}[stars]
@@ -87,7 +88,7 @@ class Header:
         if base in self.callbacks:
             return "CALLBACK"
         if kind == "void *":
-            return "DATA"
+            return "OUT" if name == "buffer" else "DATA"
         if stars == 1:
             return "IN" if kind.startswith("const") else "OUT"
         if base == "tw_bytes":
@@ -148,7 +149,7 @@ def trials(function: Function) -> list[tuple[int, str, str, str]]:
                 add("CLOSED", CLOSED_DOES.get(function.name, CLOSED))
         elif param.kind in ("HANDLES", "IN", "OUT", "OUT_HANDLE"):
             add("PUT_NULL", refused)
-            if "char" not in param.type:
+            if "char" not in param.type and "void" not in param.type:
                 add("MISALIGNED", INVALID)
             if "tw_bytes" in param.type and param.kind == "IN":
                 add("POINT_TO_NULL_5", INVALID)

@@ -22,6 +22,7 @@ VALUES = {
     "cursor": 'tw_str("cursor")',
     "delete_unknown": "0",
     "dir": 'tw_str(in_dir("second"))',
+    "etag": 'tw_str("tag")',
     "events_max": "10",
     "expected": "&some_bytes",
     "group": 'tw_str("group")',
@@ -53,8 +54,10 @@ VALUES = {
     "root": 'tw_str("music")',
     "seq": "1",
     "since": "0",
+    "size": "5",
     "space": 'tw_str("space")',
     "state": "-1",
+    "storage": "&storage",
     "stream": 'tw_str(STREAM)',
     "threads": "1",
     "timeout_ms": "0",
@@ -87,6 +90,8 @@ VALUES = {
     "tw_space_items.limit": "5",
     "tw_warden_add_root.name": 'tw_str("new")',
     "tw_warden_mirror.name": 'tw_str("again")',
+    "tw_warden_mirror_storage.name": 'tw_str("own")',
+    "tw_warden_mirror_storage.options": "storage_options",
     "tw_warden_move_root.name": 'tw_str("music")',
     "tw_warden_open.path": 'tw_str(in_dir("opened.tw"))',
     "tw_warden_pipeline.name": 'tw_str("jobs")',
@@ -158,6 +163,7 @@ KINDS = {
     "tw_snapshot_iter.filter": "FILTER",
     "tw_warden_add_root.options": "ROOT",
     "tw_warden_mirror.options": "MIRROR",
+    "tw_warden_mirror_storage.options": "MIRROR",
     "tw_warden_open.options": "OPEN",
     "tw_warden_pipeline.options": "PIPELINE",
     "tw_warden_scan.options": "SCAN",
@@ -192,6 +198,7 @@ NULL_IS_FINE.update(
         "tw_set_log.callback": OK,
         "tw_space_compare_and_set.expected": "TW_STATUS_CONFLICT",  # something is there
         "tw_space_compare_and_set.value": OK,
+        "tw_warden_mirror_storage.options": INVALID,  # an address is needed
         "tw_warden_scan.hooks": OK,
         "tw_warden_verify.hooks": OK,
     }
@@ -199,6 +206,7 @@ NULL_IS_FINE.update(
 
 # What a call comes to that has nothing wrong, where that is not TW_STATUS_OK.
 BASES = {
+    "tw_call_add_object": INVALID,  # the call is a `put`
     "tw_events_next": ANY,
     "tw_follow_next": ANY,
     "tw_follow_advance": ANY,
@@ -248,6 +256,7 @@ NUMBERS: dict[str, dict[str, str]] = {
     "retry_after_ms": FREE,
     "room": {"0": INVALID, "1": INVALID, "-1": INVALID},
     "seq": FREE,
+    "size": FREE,
     "since": {"-1": RESET, "12345": RESET, INT64_MAX: RESET},
     "state": {"-2": INVALID, "7": INVALID, "12345": INVALID},
     "threads": {"0": INVALID, "-1": INVALID, "12345": INVALID},
@@ -261,7 +270,8 @@ NUMBERS: dict[str, dict[str, str]] = {
 
 # Names are text: bytes that are no UTF-8 make none.
 TEXTS = {"name", "space", "cursor", "header", "token", "root", "url", "stream", "group"}
-TEXTS_TOO = {"tw_batch_set_attr.name", "tw_batch_remove_attr.name"}
+TEXTS_TOO = {"tw_batch_set_attr.name", "tw_batch_remove_attr.name", "tw_call_add_object.key"}
+TEXTS_TOO |= {"tw_call_add_object.etag", "tw_call_note_etag.etag"}
 
 # What a closed warden still does: what it has in memory is told, queues say that it is closed when they are asked.
 # Those that only compare the disk with what is in memory may do so.

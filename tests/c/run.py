@@ -79,7 +79,7 @@ ASAN_TARGET = "x86_64-unknown-linux-gnu"
 
 def programs() -> list[Path]:
     """The slow ones first, so that the others fill up the time."""
-    found = [*HERE.glob("*.c"), *(ROOT / "tests" / "cpp").glob("*.cpp")]
+    found = [*HERE.glob("*.c"), *HERE.glob("*.cpp"), *(ROOT / "tests" / "cpp").glob("*.cpp")]
     if redis_server.VARIABLE not in os.environ:
         found = [path for path in found if path.stem not in NEEDS_REDIS]
     return sorted(found, key=lambda path: (path.stem != "arrow", path.suffix != ".cpp", path.stem))

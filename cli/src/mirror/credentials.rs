@@ -103,13 +103,22 @@ impl Environment {
         Ok(Some(cdn))
     }
 
-    /// The region of S3 that is set, and where.
+    /// The region of S3 that is set, and where. What a flag names comes before the environment.
     pub(super) fn region(&self, profile: Option<&str>) -> Result<Option<(String, String)>, Failure> {
+        if profile.is_some()
+            && let Some(found) = self.region_of(profile)?
+        {
+            return Ok(Some(found));
+        }
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if let Some(region) = self.text(name)? {
                 return Ok(Some((region, name.to_owned())));
             }
         }
+        if profile.is_some() { Ok(None) } else { self.region_of(None) }
+    }
+
+    fn region_of(&self, profile: Option<&str>) -> Result<Option<(String, String)>, Failure> {
         let name = self.profile_name(profile)?;
         let settings = self.profile(&name)?;
         if profile.is_some() && settings.is_none() {
@@ -398,7 +407,10 @@ mod tests {
         let with_default = [("HOME", home), ("AWS_DEFAULT_REGION", "ap-south-1")];
         assert_eq!(region(&at_home, None), "eu-central-1");
         assert_eq!(region(&at_home, Some("sso")), "us-west-2");
-        assert_eq!(region(&with_default, Some("sso")), "ap-south-1");
+        assert_eq!(region(&with_default, Some("sso")), "us-west-2");
+        assert_eq!(region(&with_default, Some("odd")), "ap-south-1");
+        assert_eq!(region(&with_default, None), "ap-south-1");
+        assert!(region(&with_default, Some("other")).starts_with("there is no profile `other`"));
         assert!(region(&at_home, Some("other")).starts_with("there is no profile `other`"));
         assert_eq!(region(&[], None), "");
     }

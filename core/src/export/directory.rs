@@ -1,8 +1,10 @@
 //! A directory tree as the place of a partitioned export.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +22,8 @@ pub struct DirectorySink {
     dir: PathBuf,
     /// What it has made, parents first.
     made: Vec<PathBuf>,
+    /// The directories that have taken files, by device and inode.
+    filled: HashMap<(u64, u64), PathBuf>,
 }
 
 impl DirectorySink {
@@ -30,7 +34,7 @@ impl DirectorySink {
     /// `InvalidArgument` when something else is there, `PermissionDenied`, `ReadOnly`, `StorageFull` or `Io`.
     pub fn new(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
-        let mut sink = Self { dir: PathBuf::new(), made: Vec::new() };
+        let mut sink = Self { dir: PathBuf::new(), made: Vec::new(), filled: HashMap::new() };
         sink.make(&dir).inspect_err(|_| sink.remove_empty())?;
         sink.dir = dir;
         Ok(sink)
@@ -62,6 +66,28 @@ impl DirectorySink {
         }
     }
 
+    /// Refuses a second name of a directory that has taken a file: where names that differ in case are one, the part of
+    /// one root would take the place of that of another.
+    fn check_own(&mut self, folder: &Path) -> Result<()> {
+        let bytes = folder.as_os_str().as_bytes();
+        let data = fs::metadata(folder).map_err(|error| Error::io("look at", bytes, error))?;
+        let id = (data.dev(), data.ino());
+        // One that was removed may have left its inode to this one.
+        let is_other = |first: &&PathBuf| {
+            first.as_path() != folder && fs::metadata(first).is_ok_and(|data| (data.dev(), data.ino()) == id)
+        };
+        let other = self.filled.get(&id).filter(is_other).map(|first| escape(first.as_os_str().as_bytes()));
+        let Some(other) = other else {
+            self.filled.insert(id, folder.to_owned());
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Conflict, format!("`{}` and `{other}` are one directory here", escape(bytes)))
+            .with_path(bytes)
+            .with_hint(
+                "the file system takes both names for one: rename one of the roots, or export to another file system",
+            ))
+    }
+
     /// Removes what it has made and nobody has filled.
     pub(super) fn remove_empty(&mut self) {
         for dir in self.made.drain(..).rev() {
@@ -89,6 +115,7 @@ impl ExportSink for DirectorySink {
         let folder = parent_of(&target);
         let number = target.file_name().and_then(|own| part_number(own.as_bytes()));
         self.make(folder)?;
+        self.check_own(folder)?;
         if let Some(own) = number {
             let newest = parts(folder)?.into_iter().map(|(number, _)| number).max();
             check_newest(own, newest, folder.as_os_str().as_bytes())?;
@@ -130,6 +157,25 @@ fn remove_older(folder: &Path, own: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_names_of_one_directory_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, name).unwrap();
+            path
+        };
+        let mut sink = DirectorySink::new(dir.path()).unwrap();
+        sink.put("host=h/root=Photos/part-1.parquet", &file("1")).unwrap();
+        // As on a file system that takes names for one.
+        std::os::unix::fs::symlink("root=Photos", dir.path().join("host=h/root=photos")).unwrap();
+        let error = sink.put("host=h/root=photos/part-1.parquet", &file("2")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert_eq!(fs::read(dir.path().join("host=h/root=Photos/part-1.parquet")).unwrap(), b"1");
+        sink.put("host=h/root=Photos/changes-1.parquet", &file("3")).unwrap();
+        sink.put("host=h/root=music/part-1.parquet", &file("4")).unwrap();
+    }
 
     #[test]
     fn of_parts_the_newest_stays_whosever_it_is() {

@@ -161,13 +161,13 @@ impl Pool {
                 Ok(value) => return Ok(self.answered(link, value)),
                 // The others are as old as this one.
                 Err(error) if error.is_connection_dropped() => self.idle().clear(),
-                Err(error) => return Err(self.failed(&error)),
+                Err(error) => return Err(self.broken(&error)),
             }
         }
         let mut link = self.open()?;
         match job(&mut link) {
             Ok(value) => Ok(self.answered(link, value)),
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => Err(self.broken(&error)),
         }
     }
 
@@ -274,6 +274,15 @@ impl Pool {
         Ok(())
     }
 
+    /// Takes in a failure on a connection. Where it got no answer the idle ones would get none either, each for
+    /// the price of a timeout.
+    fn broken(&self, error: &RedisError) -> Error {
+        if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+            self.idle().clear();
+        }
+        self.failed(error)
+    }
+
     /// Takes in a failure and says it in our words.
     fn failed(&self, error: &RedisError) -> Error {
         let told = self.translate(error);
@@ -299,7 +308,7 @@ impl Pool {
             Kind::AuthenticationFailed | Kind::Server(Server::NoPerm) => self.denied(&why),
             _ if is_code(&["NOAUTH", "WRONGPASS", "NOPERM"]) => self.denied(&why),
             // Of what a script may not do Redis has no code, and of being full neither.
-            _ if error.to_string().contains("The user executing the script") => self.denied(&why),
+            _ if is_denied_in_script(&error.to_string()) => self.denied(&why),
             _ if is_full(error) => self.not_serving(&why),
             Kind::Server(Server::Moved | Server::Ask | Server::CrossSlot | Server::ClusterDown) => {
                 Error::new(ErrorKind::Unsupported, format!("Redis at `{place}` belongs to a cluster: {why}"))
@@ -343,6 +352,11 @@ impl Pool {
     }
 }
 
+/// A script may not do something, in the words of Redis before 7.2 and since.
+fn is_denied_in_script(text: &str) -> bool {
+    text.contains("The user executing the script") || text.contains("ACL failure in script")
+}
+
 /// The server has as many connections as it takes.
 fn is_full(error: &RedisError) -> bool {
     error.to_string().contains("max number of clients")
@@ -372,6 +386,17 @@ fn field<'i>(info: &'i str, name: &str) -> &'i str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_script_may_not_do_is_known_in_the_words_of_all_versions() {
+        for text in [
+            "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:2.",
+            "ERR ACL failure in script: User fleet has no permissions to run the 'time' command script: 1",
+        ] {
+            assert!(is_denied_in_script(text), "{text}");
+        }
+        assert!(!is_denied_in_script("WRONGTYPE Operation against a key holding the wrong kind of value"));
+    }
 
     #[test]
     fn short_secrets_garble_no_words() {

@@ -4,6 +4,7 @@
 //! another; what was cut off before the group was done with it is told as `Reset`, never skipped in silence.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,8 @@ pub struct Consumer {
     takeover: Duration,
     /// Where the search for abandoned entries goes on.
     search: Mutex<String>,
+    /// How many lost changes of this group there were when this consumer was told last; 0 for not told.
+    told: AtomicU64,
     sleeper: Sleeper,
 }
 
@@ -78,7 +81,8 @@ pub struct Consumer {
 enum Answer {
     /// Entries, and the id after which there is nothing yet.
     Entries(Vec<Value>, String),
-    Lost(u64),
+    /// Changes that were lost and not accepted, and all that were lost ever.
+    Lost(u64, u64),
 }
 
 impl Consumer {
@@ -94,6 +98,7 @@ impl Consumer {
             name: name.to_owned(),
             takeover: TAKEOVER_DEFAULT,
             search: Mutex::new(BEGIN.to_owned()),
+            told: AtomicU64::new(0),
             sleeper: Sleeper::default(),
         })
     }
@@ -127,7 +132,7 @@ impl Consumer {
     /// `PermissionDenied` and `Unsupported` as [`super::Fleet::connect`], `Forked`.
     pub fn next(&self, items_max: usize, timeout: Option<Duration>) -> Result<Vec<Item>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let Some(turn) = self.sleeper.begin() else { return Ok(Vec::new()) };
+        let Some(turn) = self.sleeper.begin(timeout) else { return Ok(Vec::new()) };
         let items_max = items_max.clamp(1, READ_MAX);
         loop {
             let failed = match self.read(items_max) {
@@ -145,7 +150,10 @@ impl Consumer {
                         }
                     }
                 }
-                Ok(Answer::Lost(count)) => return Err(self.lost(count)),
+                Ok(Answer::Lost(count, all)) => {
+                    self.told.store(all, Ordering::Release);
+                    return Err(self.lost(count));
+                }
                 Err(error) => Some(error),
             };
             if turn.is_interrupted() {
@@ -178,18 +186,21 @@ impl Consumer {
         Ok(done)
     }
 
-    /// Goes on after a `Reset`, for the whole group. Returns true when there was one.
+    /// Goes on after a `Reset`, for the whole group. Returns true when there was one. What was cut off after this
+    /// consumer was told is told again; one that was not told at all accepts what there is.
     ///
     /// # Errors
     ///
     /// `Unavailable` when Redis cannot be reached.
     pub fn accept_reset(&self) -> Result<bool> {
-        let answer: Vec<i64> = self.pool.call(|link| self.script(link, "accept", 0, BEGIN))?;
+        let told = self.told.load(Ordering::Acquire);
+        let answer: Vec<i64> = self.pool.call(|link| self.script(link, "accept", told, BEGIN))?;
         Ok(answer.first().is_some_and(|count| *count > 0))
     }
 
-    /// Makes all calls of [`Consumer::next`] that wait return nothing; if none waits, the next. They end within
-    /// a second, or when a Redis that does not answer has been given up.
+    /// Makes all calls of [`Consumer::next`] that wait return nothing; if none waits, the next that may: a call
+    /// with a timeout of zero does not. They end within a second, or when a Redis that does not answer has been
+    /// given up.
     pub fn interrupt(&self) {
         self.sleeper.interrupt();
     }
@@ -208,17 +219,19 @@ impl Consumer {
 
     fn read(&self, items_max: usize) -> Result<Answer> {
         let search = self.search.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer: Value = self.pool.call(|link| self.script(link, "next", items_max, &search))?;
+        let most = u64::try_from(items_max).unwrap_or(u64::MAX);
+        let answer: Value = self.pool.call(|link| self.script(link, "next", most, &search))?;
         let nonsense = || Error::new(ErrorKind::Io, "Redis has answered something that makes no sense");
         let Value::Array(parts) = answer else { return Err(nonsense()) };
         let mut parts = parts.into_iter();
-        match (parts.next(), parts.next(), parts.next().and_then(text), parts.next().and_then(text)) {
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(Value::Int(1)), Some(Value::Array(entries)), Some(after), Some(search)) => {
+                let (Some(after), Some(search)) = (text(after), text(search)) else { return Err(nonsense()) };
                 *self.search.lock().unwrap_or_else(PoisonError::into_inner) = search;
                 Ok(Answer::Entries(entries, after))
             }
-            (Some(Value::Int(2)), Some(Value::Int(count)), ..) => {
-                Ok(Answer::Lost(u64::try_from(count).unwrap_or(0)))
+            (Some(Value::Int(2)), Some(Value::Int(count)), Some(Value::Int(all)), _) => {
+                Ok(Answer::Lost(u64::try_from(count).unwrap_or(0), u64::try_from(all).unwrap_or(0)))
             }
             _ => Err(nonsense()),
         }
@@ -271,7 +284,7 @@ impl Consumer {
         &self,
         link: &mut Link,
         action: &str,
-        items_max: usize,
+        number: u64,
         search: &str,
     ) -> redis::RedisResult<T> {
         let idle = u64::try_from(self.takeover.as_millis()).unwrap_or(u64::MAX);
@@ -280,7 +293,7 @@ impl Consumer {
             script.key(key.as_str());
         }
         script.arg(action).arg(self.group.as_str()).arg(self.name.as_str());
-        script.arg(items_max).arg(idle).arg(search);
+        script.arg(number).arg(idle).arg(search);
         script.invoke(link.connection())
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is in the stream is recorded in the same step that puts it there, so a batch can be sent
 //! again and again. The cursor of the warden follows; it moves only over commits that are there in full. Where
-//! the stream cannot go on from what it holds (another database, a Redis that lost data, a journal that was cut
-//! off) an entry says `reset`: nothing is skipped silently.
+//! the stream cannot go on from what it holds (another database, a Redis or a state file that lost data, a journal
+//! that was cut off) an entry says `reset`: nothing is skipped silently. What is not durable here is not sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::changes::Cursor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Change;
+use crate::options::Durability;
 use crate::path::{check_name, escape};
 use crate::signal::{Interrupt, Waited};
 use crate::testing;
@@ -260,6 +261,9 @@ impl Publisher {
     fn find(&self, acknowledged: u64) -> Result<Option<Place>> {
         let known = Place { upto: acknowledged, seq: 0, part: 0 };
         match self.send(known, &Batch::default())? {
+            // It holds commits that this database has not made yet: they were lost here, and their numbers will be
+            // given again.
+            Answer::Done(_, place) if place.upto.max(place.seq) > self.warden.seq() => Ok(None),
             Answer::Done(_, place) => Ok(Some(place)),
             Answer::Lost => Ok(None),
         }
@@ -305,6 +309,11 @@ impl Publisher {
     }
 
     fn pass_on(&self, known: Place, batch: &Batch, anew: bool) -> Result<Answer> {
+        let engine = self.warden.engine();
+        // What others have seen must not be forgotten here: its numbers would be given again.
+        if engine.options.durability == Durability::Relaxed && (anew || batch.changes > 0 || batch.upto > 0) {
+            engine.flush()?;
+        }
         let answer = self.pool.call(|link| self.script(link, known, batch, anew))?;
         let number = |at: usize| u64::try_from(answer.get(at).copied().unwrap_or(0)).unwrap_or(0);
         match answer.first() {

@@ -17,7 +17,7 @@ use crate::path::{check_name, escape};
 
 use super::connection::{Link, Pool};
 use super::limiter::micros;
-use super::wait::{LOOK_AGAIN, Moment, Sleeper, Stop, left, random_name};
+use super::wait::{Doubts, LOOK_AGAIN, Moment, Sleeper, Stop, left};
 
 const TTL_MIN: Duration = Duration::from_millis(100);
 const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,6 +39,8 @@ struct Shared {
     /// Server, lease.
     keys: [String; 2],
     sleeper: Sleeper,
+    /// Owners that may have the lease without knowing it.
+    doubts: Doubts,
 }
 
 /// What Redis has answered.
@@ -60,6 +62,7 @@ impl Lease {
             name: name.to_owned(),
             ttl,
             sleeper: Sleeper::default(),
+            doubts: Doubts::default(),
         })))
     }
 
@@ -76,11 +79,17 @@ impl Lease {
     /// `Unavailable` when Redis cannot be reached, `InvalidArgument` when the present leader uses another
     /// time, `PermissionDenied` and `Unsupported` as [`super::Fleet::connect`], `Forked`.
     pub fn try_acquire(&self) -> Result<Option<Leader>> {
-        let owner = random_name();
-        Ok(match self.0.ask(&owner)? {
-            (Answer::Granted(token), asked) => Some(self.leader(token, owner, asked)),
-            (Answer::Wait(_), _) => None,
-        })
+        let (owner, is_doubtful) = self.0.doubts.take();
+        match self.0.ask(&owner) {
+            Ok((Answer::Granted(token), asked)) => Ok(Some(self.leader(token, owner, asked))),
+            Ok((Answer::Wait(_), _)) => Ok(None),
+            Err(error) => {
+                if is_doubtful || error.kind() == ErrorKind::Unavailable {
+                    self.0.doubts.keep(owner);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Waits until the lease is free and takes it, at most for `timeout` or without end. `None` on a timeout
@@ -92,10 +101,9 @@ impl Lease {
     /// As [`Lease::try_acquire`]; `Unavailable` only when Redis cannot be reached at the end of the timeout.
     pub fn acquire(&self, timeout: Option<Duration>) -> Result<Option<Leader>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let Some(turn) = self.0.sleeper.begin() else { return Ok(None) };
-        // One name for all tries: a lease whose answer was lost is found again.
-        let owner = random_name();
-        let mut is_doubtful = false;
+        let Some(turn) = self.0.sleeper.begin(timeout) else { return Ok(None) };
+        // One name for all tries, and for the next call: a lease whose answer was lost is found again.
+        let (owner, mut is_doubtful) = self.0.doubts.take();
         let ended = loop {
             let (wait, failed) = match self.0.ask(&owner) {
                 Ok((Answer::Granted(token), asked)) => return Ok(Some(self.leader(token, owner, asked))),
@@ -114,13 +122,16 @@ impl Lease {
         };
         if is_doubtful {
             // It may have been granted, and the answer lost.
-            let _ = self.0.pool.try_call(|link| self.0.run(link, "release", &owner));
+            let freed = self.0.pool.try_call(|link| self.0.run(link, "release", &owner));
+            if freed.is_none() {
+                self.0.doubts.keep(owner);
+            }
         }
         ended
     }
 
-    /// Makes all calls of [`Lease::acquire`] that wait in this process return `None`; if none waits, the next.
-    /// A call that talks to Redis ends when that has ended.
+    /// Makes all calls of [`Lease::acquire`] that wait in this process return `None`; if none waits, the next
+    /// that may: a call with a timeout of zero does not. A call that talks to Redis ends when that has ended.
     pub fn interrupt(&self) {
         self.0.sleeper.interrupt();
     }
@@ -161,9 +172,9 @@ struct Term {
 }
 
 impl Leader {
-    /// Returns the fencing token: higher than that of every leader before, also where Redis has lost its data.
-    /// Whoever the leader writes to should refuse a token that is lower than one it has seen, as a stream does
-    /// ([`super::Publisher::fenced`]).
+    /// Returns the fencing token: higher than that of every leader before, also where Redis has lost its data
+    /// (unless the clock of the new one is behind). Whoever the leader writes to should refuse a token that is
+    /// lower than one it has seen, as a stream does ([`super::Publisher::fenced`]).
     #[must_use]
     pub fn token(&self) -> u64 {
         self.term.token
@@ -186,8 +197,8 @@ impl Leader {
         self.term.renew()
     }
 
-    /// Renews the lease from now on, by a thread of its own, as often as needed. Whether that works is to be
-    /// seen by [`Leader::is_valid`]. Calling it twice does nothing.
+    /// Renews the lease from now on, by a thread of its own, as often as needed, until it is lost: what fails is
+    /// tried again. Whether that works is to be seen by [`Leader::is_valid`]. Calling it twice does nothing.
     ///
     /// # Errors
     ///
@@ -284,10 +295,16 @@ fn keep(term: &Term, stop: &Stop) {
             Ok(()) => every,
             Err(error) if error.kind() == ErrorKind::Unavailable => every / TRIES_PER_RENEWAL,
             Err(error) => {
-                if !stop.is_stopped() {
-                    tracing::warn!(%error, "a lease was not renewed");
+                if stop.is_stopped() {
+                    return;
                 }
-                return;
+                tracing::warn!(%error, "a lease was not renewed");
+                let is_final = [ErrorKind::LeaseLost, ErrorKind::Forked, ErrorKind::InvalidArgument];
+                // Anything else may pass: a user that was changed, a key, an answer that makes no sense.
+                if is_final.contains(&error.kind()) || !term.is_valid() {
+                    return;
+                }
+                every / TRIES_PER_RENEWAL
             }
         };
     }

@@ -14,7 +14,7 @@ use crate::signal::wait_until;
 use crate::work::RateLimit;
 
 use super::connection::{Link, Pool};
-use super::wait::{LOOK_AGAIN, Moment, SLEEP_MAX, random_name};
+use super::wait::{Doubts, LOOK_AGAIN, Moment, SLEEP_MAX, may_wait};
 
 /// The longest time between the grant of a permit and the end of its request, unless told otherwise.
 pub(super) const HOLD_DEFAULT: Duration = Duration::from_secs(60);
@@ -25,9 +25,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Grants at most `limit` requests in any rolling window, over all machines that ask for the same name.
 ///
 /// Clones share one; any number of threads may use it at once, in no particular order. Without Redis nothing
-/// is granted. After a restart or failover of Redis, or when its data was lost, and on a Redis that nobody has
-/// used before, nothing is granted for one window and the longest time that a permit may be held: what was
-/// granted before is not known.
+/// is granted. After a restart or failover of Redis, when its first replica comes or comes back after an hour, or
+/// when its data was lost, and on a Redis that nobody has used before, nothing is granted for one window and the
+/// longest time that a permit may be held: what was granted before is not known.
 ///
 /// A window is counted one thousandth and a millisecond longer than asked for, because the clocks of Redis and
 /// of whoever counts the requests do not run equally fast.
@@ -45,6 +45,8 @@ struct Shared {
     gap_us: u64,
     line: Mutex<Line>,
     wake: Condvar,
+    /// Permits that may have been granted to nobody.
+    doubts: Doubts,
 }
 
 /// The calls of this process that wait.
@@ -99,6 +101,7 @@ impl SharedLimiter {
             gap_us,
             line: Mutex::default(),
             wake: Condvar::new(),
+            doubts: Doubts::default(),
         })))
     }
 
@@ -125,17 +128,17 @@ impl SharedLimiter {
     pub fn acquire(&self, timeout: Option<Duration>) -> Result<Option<Permit>> {
         let shared = &self.0;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let may_wait = may_wait(timeout);
         let mut line = shared.lock();
-        if std::mem::take(&mut line.interrupt_next) {
+        if may_wait && std::mem::take(&mut line.interrupt_next) {
             return Ok(None);
         }
         let seen = line.interrupts;
-        line.waiting += 1;
-        // One name for all tries: a grant whose answer was lost is found again.
-        let id = random_name();
-        let mut is_doubtful = false;
+        line.waiting += usize::from(may_wait);
+        // One name for all tries, and for the next call: a grant whose answer was lost is found again.
+        let (id, mut is_doubtful) = shared.doubts.take();
         let ended = loop {
-            if line.interrupts != seen {
+            if may_wait && line.interrupts != seen {
                 break Ok(None);
             }
             let now = Instant::now();
@@ -176,16 +179,16 @@ impl SharedLimiter {
                 break Ok(None);
             }
         };
-        line.waiting -= 1;
+        line.waiting -= usize::from(may_wait);
         drop(line);
-        let Some(asked) = ended? else {
-            if is_doubtful {
-                // It may have been granted, and the answer lost.
-                shared.end(&id, "unused");
-            }
-            return Ok(None);
-        };
-        Ok(Some(self.permit(id, asked)))
+        if let Ok(Some(asked)) = ended {
+            return Ok(Some(self.permit(id, asked)));
+        }
+        // It may have been granted, and the answer lost.
+        if is_doubtful && !shared.end(&id, "unused") {
+            shared.doubts.keep(id);
+        }
+        ended.map(|_| None)
     }
 
     /// Asks once, without waiting for a turn.
@@ -194,12 +197,19 @@ impl SharedLimiter {
     ///
     /// As [`SharedLimiter::acquire`], and `Unavailable` when Redis cannot be reached.
     pub fn try_acquire(&self) -> Result<Option<Permit>> {
-        let (id, asked) = (random_name(), Moment::now());
-        match self.0.ask(&id)? {
-            Answer::Granted => Ok(Some(self.permit(id, asked))),
-            Answer::Wait(why, _) => {
+        let (id, is_doubtful) = self.0.doubts.take();
+        let asked = Moment::now();
+        match self.0.ask(&id) {
+            Ok(Answer::Granted) => Ok(Some(self.permit(id, asked))),
+            Ok(Answer::Wait(why, _)) => {
                 self.0.lock().why = Some(why);
                 Ok(None)
+            }
+            Err(error) => {
+                if is_doubtful || error.kind() == ErrorKind::Unavailable {
+                    self.0.doubts.keep(id);
+                }
+                Err(error)
             }
         }
     }
@@ -240,7 +250,7 @@ impl SharedLimiter {
     }
 
     /// Makes all calls of [`SharedLimiter::acquire`] that wait in this process return `None`; if none waits,
-    /// the next. Never blocks for long.
+    /// the next that may: a call with a timeout of zero does not. Never blocks for long.
     pub fn interrupt(&self) {
         let mut line = self.0.lock();
         if line.waiting == 0 {
@@ -401,9 +411,9 @@ impl Shared {
         .with_hint("give all machines the same limit, window, pacing and time to hold, or call `enforce`")
     }
 
-    /// Says how a permit has ended. If that cannot be said it counts for longer, never for less.
-    fn end(&self, id: &str, action: &str) {
-        let _ = self.pool.try_call(|link| self.run(link, action, id, 0));
+    /// Says how a permit has ended; true when Redis has heard it. Else it counts for longer, never for less.
+    fn end(&self, id: &str, action: &str) -> bool {
+        self.pool.try_call(|link| self.run(link, action, id, 0)).is_some()
     }
 
     fn command(&self, action: &str, id: &str, pause_us: u64) -> Result<Vec<i64>> {

@@ -5,9 +5,10 @@
 //! changes nothing that matters.
 //!
 //! Invariant: nothing is granted before everything that a lost Redis may have granted is over. The server's
-//! own key holds `run`, the id that each start of Redis draws anew, and `since`, the moment from which this one
-//! has been known. Another id (a restart, a failover) or no key (lost data) sets `since` to now, and whoever
-//! grants something for a time t grants nothing before `since` + t.
+//! own key holds `run`, the id that each start of Redis draws anew, `history`, the one that each promotion draws
+//! anew, and `since`, the moment from which these two have been known. Another id (a restart, a failover, also one
+//! there and back) or no key (lost data) sets `since` to now, and whoever grants something for a time t grants
+//! nothing before `since` + t.
 
 use redis::Script;
 
@@ -17,12 +18,14 @@ const CLOCK: &str = r"
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local known = redis.call('HMGET', KEYS[1], 'run', 'since', 'last')
+local known = redis.call('HMGET', KEYS[1], 'run', 'since', 'last', 'history')
 now = math.max(now, tonumber(known[3] or 0))
 local since = tonumber(known[2] or now)
-if known[1] ~= ARGV[1] then
+-- A server that was replaced and promoted again is the same process, with another history.
+local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+if known[1] ~= ARGV[1] or known[4] ~= history then
   since = now
-  redis.call('HSET', KEYS[1], 'run', ARGV[1], 'since', text(since))
+  redis.call('HSET', KEYS[1], 'run', ARGV[1], 'history', history, 'since', text(since))
 end
 redis.call('HSET', KEYS[1], 'last', text(now))
 ";
@@ -85,13 +88,19 @@ elseif action == 'unused' then
 elseif action == 'pause' then
   paused = math.max(paused, now + tonumber(ARGV[8]))
 end
+if action == 'enforce' then
+  -- The gap of before may have been long.
+  next = math.min(next, now + gap)
+end
 if not kept[1] or action == 'enforce' then
   redis.call('HSET', KEYS[2], 'limit', ARGV[4], 'window', ARGV[5], 'hold', ARGV[6], 'gap', ARGV[7])
 end
 redis.call('HSET', KEYS[2], 'n', redis.call('ZCARD', KEYS[3]),
   'closed', text(closed), 'until', text(paused), 'next', text(next))
 -- Whoever finds nothing may begin at once: nothing may be forgotten that still counts.
-local left = math.max(window + hold, closed - now, paused - now)
+-- Permits may have been granted for a longer time than permits are now.
+local last = tonumber(redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2] or now)
+local left = math.max(window + hold, last + window - now, closed - now, paused - now)
 local ttl = text(math.ceil(left / 1000) + 60000)
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('PEXPIRE', KEYS[3], ttl)
@@ -100,7 +109,8 @@ return answer
 
 /// `KEYS`: server, lease. `ARGV`: run, action, owner, ttl.
 ///
-/// The token is the time, or one more than the last: it rises also where the key was lost.
+/// The token is the time, or one more than the highest of all leases, which the server's key keeps: it rises
+/// also where the key of the lease is gone and the clock was set back, or where all keys are and it was not.
 const LEASE: &str = r"
 local action, owner, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local kept = redis.call('HMGET', KEYS[2], 'owner', 'token', 'until', 'ttl')
@@ -116,7 +126,9 @@ if not mine then
   if live and kept[4] ~= ARGV[4] then return {3, tonumber(kept[4]), 0} end
   if live then return {0, held - now, 0} end
   if now < since + ttl then return {2, since + ttl - now, now - since} end
-  token = math.max(now, token + 1)
+  local top = tonumber(redis.call('HGET', KEYS[1], 'token') or 0)
+  token = math.max(now, token + 1, top + 1)
+  redis.call('HSET', KEYS[1], 'token', text(token))
 end
 redis.call('HSET', KEYS[2], 'owner', owner, 'token', text(token), 'until', text(now + ttl), 'ttl', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], text(math.ceil(ttl / 500) + 60000))
@@ -172,15 +184,27 @@ redis.call('HSET', KEYS[1], 'database', database, 'fence', string.format('%.0f',
 return {1, added, upto, seq, part}
 ";
 
-/// `KEYS`: state, stream. `ARGV`: action, group, consumer, entries at most, idle in ms, where to look for the
-/// abandoned.
+/// `KEYS`: state, stream. `ARGV`: action, group, consumer, entries at most (to accept: the number of lost ones
+/// that this consumer was told of, 0 for all), idle in ms, where to look for the abandoned.
 ///
 /// Entries are numbered without a gap. `at:GROUP` is the last number that the group was given, `lost:GROUP` how
-/// many were cut off before it was given them, or before they were done. While some are lost nothing is read.
+/// many were ever cut off before it was given them, or before they were done, `ok:GROUP` how many of these were
+/// accepted. While more are lost than accepted nothing is read.
 const CONSUME: &str = r"
 local action, group, consumer, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local at_field, lost_field = 'at:' .. group, 'lost:' .. group
-if action == 'accept' then return {redis.call('HDEL', KEYS[1], lost_field)} end
+local at_field, lost_field, ok_field = 'at:' .. group, 'lost:' .. group, 'ok:' .. group
+local function lost()
+  local kept = redis.call('HMGET', KEYS[1], lost_field, ok_field)
+  return tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+end
+local all, ok = lost()
+if action == 'accept' then
+  -- What was lost after that is still to be told.
+  local told = count > 0 and math.min(count, all) or all
+  if told <= ok then return {0} end
+  redis.call('HSET', KEYS[1], ok_field, told)
+  return {1}
+end
 local function number(entry)
   for i = 1, #entry[2], 2 do
     if entry[2][i] == 'n' then return tonumber(entry[2][i + 1]) end
@@ -200,11 +224,17 @@ if not delivered then
   redis.call('XGROUP', 'CREATE', KEYS[2], group, '0', 'MKSTREAM')
   delivered = '0-0'
   local first = first_after(delivered)
-  redis.call('HDEL', KEYS[1], lost_field)
-  redis.call('HSET', KEYS[1], at_field, (first and number(first) or total + 1) - 1)
+  local before = (first and number(first) or total + 1) - 1
+  local at = redis.call('HGET', KEYS[1], at_field)
+  if at and before > 0 then
+    -- Somebody has removed the group, or the stream. What is there comes again; of the rest nobody knows what
+    -- was done.
+    redis.call('HINCRBY', KEYS[1], lost_field, math.max(before - tonumber(at), 1))
+    all, ok = lost()
+  end
+  redis.call('HSET', KEYS[1], at_field, before)
 end
-local lost = tonumber(redis.call('HGET', KEYS[1], lost_field) or 0)
-if lost > 0 then return {2, lost} end
+if all > ok then return {2, all - ok, all} end
 local claim = redis.call('XAUTOCLAIM', KEYS[2], group, consumer, ARGV[5], ARGV[6], 'COUNT', count)
 local entries = claim[2]
 if claim[3] and #claim[3] > 0 then redis.call('HINCRBY', KEYS[1], lost_field, #claim[3]) end
@@ -217,8 +247,8 @@ if #entries == 0 then
     redis.call('HINCRBY', KEYS[1], lost_field, before - at)
     redis.call('HSET', KEYS[1], at_field, before)
   end
-  lost = tonumber(redis.call('HGET', KEYS[1], lost_field) or 0)
-  if lost > 0 then return {2, lost} end
+  all, ok = lost()
+  if all > ok then return {2, all - ok, all} end
   local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', KEYS[2], '>')
   if read and read[1] then entries = read[1][2] end
   if #entries > 0 then

@@ -8,6 +8,8 @@ use crate::signal::{Flag, wait_until};
 
 /// Nobody sleeps for longer without looking again.
 pub(super) const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Names whose outcome is not known that are kept at most.
+const DOUBTS_MAX: usize = 16;
 /// A Redis that is away is looked for this often.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -112,17 +114,18 @@ struct Sleeping {
 }
 
 impl Sleeper {
-    /// Begins a call that may wait; `None` where it was interrupted before it began.
-    pub(super) fn begin(&self) -> Option<Turn<'_>> {
+    /// Begins a call; `None` where it may wait and was interrupted before it began.
+    pub(super) fn begin(&self, timeout: Option<Duration>) -> Option<Turn<'_>> {
+        let may_wait = may_wait(timeout);
         let mut state = self.lock();
-        if std::mem::take(&mut state.interrupt_next) {
+        if may_wait && std::mem::take(&mut state.interrupt_next) {
             return None;
         }
-        state.waiting += 1;
-        Some(Turn { sleeper: self, seen: state.interrupts })
+        state.waiting += usize::from(may_wait);
+        Some(Turn { sleeper: self, seen: state.interrupts, may_wait })
     }
 
-    /// Interrupts all calls that have begun; if there is none, the next.
+    /// Interrupts all calls that have begun and may wait; if there is none, the next that may.
     pub(super) fn interrupt(&self) {
         let mut state = self.lock();
         if state.waiting == 0 {
@@ -142,11 +145,12 @@ impl Sleeper {
 pub(super) struct Turn<'s> {
     sleeper: &'s Sleeper,
     seen: u64,
+    may_wait: bool,
 }
 
 impl Turn<'_> {
     pub(super) fn is_interrupted(&self) -> bool {
-        self.sleeper.lock().interrupts != self.seen
+        self.may_wait && self.sleeper.lock().interrupts != self.seen
     }
 
     /// Sleeps for `time`, and for a second at most; true when that was not interrupted.
@@ -165,7 +169,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.sleeper.lock().waiting -= 1;
+        self.sleeper.lock().waiting -= usize::from(self.may_wait);
     }
 }
 
@@ -192,8 +196,39 @@ pub(super) fn left(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
+/// True for a call that can be interrupted: one that only looks has nothing to be interrupted in.
+pub(super) fn may_wait(timeout: Option<Duration>) -> bool {
+    timeout.is_none_or(|timeout| !timeout.is_zero())
+}
+
+/// Names that were asked for something, whose answer was lost, and which could not give it back either. Whoever
+/// asks next asks under such a name, and finds what it may have been granted.
+#[derive(Default)]
+pub(super) struct Doubts(Mutex<Vec<String>>);
+
+impl Doubts {
+    /// Returns a name to ask under, which nobody else has, and whether it may have been granted something.
+    pub(super) fn take(&self) -> (String, bool) {
+        let kept = self.lock().pop();
+        let is_doubtful = kept.is_some();
+        (kept.unwrap_or_else(random_name), is_doubtful)
+    }
+
+    /// Keeps a name for the next to ask. Of too many it is forgotten: what it was granted runs out.
+    pub(super) fn keep(&self, name: String) {
+        let mut kept = self.lock();
+        if kept.len() < DOUBTS_MAX {
+            kept.push(name);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A name that no other machine has.
-pub(super) fn random_name() -> String {
+fn random_name() -> String {
     use std::hash::{BuildHasher, Hasher};
     // The keys of the standard library's hasher are drawn from the system, and differ from one to the next.
     let draw = |salt: u32| {
@@ -214,11 +249,11 @@ mod tests {
     fn a_sleeping_call_is_interrupted_and_so_is_the_next_when_none_sleeps() {
         let sleeper = Arc::new(Sleeper::default());
         sleeper.interrupt();
-        assert!(sleeper.begin().is_none());
+        assert!(sleeper.begin(None).is_none());
         let its = Arc::clone(&sleeper);
         let (begun, begins) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
-            let turn = its.begin().unwrap();
+            let turn = its.begin(None).unwrap();
             begun.send(()).unwrap();
             while turn.sleep(Duration::from_secs(60)) {}
             turn.is_interrupted()
@@ -226,7 +261,35 @@ mod tests {
         begins.recv().unwrap();
         sleeper.interrupt();
         assert!(thread.join().unwrap());
-        assert!(sleeper.begin().unwrap().sleep(Duration::ZERO));
+        assert!(sleeper.begin(None).unwrap().sleep(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_call_that_does_not_wait_neither_heeds_nor_takes_an_interrupt() {
+        let sleeper = Sleeper::default();
+        sleeper.interrupt();
+        let look = sleeper.begin(Some(Duration::ZERO)).unwrap();
+        assert!(!look.is_interrupted());
+        // It is not one of those that wait: what comes now is for the next as well.
+        sleeper.interrupt();
+        assert!(!look.is_interrupted());
+        drop(look);
+        assert!(sleeper.begin(Some(Duration::from_secs(1))).is_none());
+        assert!(sleeper.begin(Some(Duration::from_secs(1))).is_some());
+    }
+
+    #[test]
+    fn a_name_in_doubt_is_the_next_to_ask_and_nobody_elses() {
+        let doubts = Doubts::default();
+        let (name, is_doubtful) = doubts.take();
+        assert!(!is_doubtful);
+        doubts.keep(name.clone());
+        assert_eq!(doubts.take(), (name.clone(), true));
+        assert_ne!(doubts.take(), (name, true));
+        for n in 0..100 {
+            doubts.keep(n.to_string());
+        }
+        assert_eq!(doubts.lock().len(), DOUBTS_MAX);
     }
 
     #[test]

@@ -363,6 +363,12 @@ impl Worker {
             self.run_scan(Target::Looks(&looks), OperationKind::Live, ScanMode::Quick, heard);
         let now = self.root.clock.mono_ns();
         let report = match result {
+            Err(error) if heard && error.kind() == ErrorKind::Conflict => {
+                // It changes faster than it can be looked at.
+                tracing::debug!(%error, root = %self.root.name, "the root is scanned instead");
+                self.root.tell(|state| state.lose(now));
+                return false;
+            }
             Err(error) => {
                 self.failed(error, |state| state.look_again(looks, heard, now));
                 return false;

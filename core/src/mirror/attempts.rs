@@ -21,7 +21,6 @@ pub(super) struct Attempts<'a> {
     retries: AtomicU64,
     /// Why no further request is made.
     reason: Mutex<Option<StorageError>>,
-    given_up: AtomicBool,
     /// Something has worked in this run.
     succeeded: AtomicBool,
     /// Requests in a row that failed for good.
@@ -30,12 +29,12 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub(super) fn new(shared: &'a Shared, pace: &Arc<Pace>) -> Self {
+        pace.give_up(false);
         Self {
             shared,
             pace: Arc::clone(pace),
             retries: AtomicU64::new(0),
             reason: Mutex::default(),
-            given_up: AtomicBool::new(false),
             succeeded: AtomicBool::new(false),
             in_a_row: AtomicU32::new(0),
         }
@@ -46,11 +45,11 @@ impl<'a> Attempts<'a> {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// No further request is made, for this reason, if there was none before.
+    /// No further request is made, for this reason, if there was none before; who waits to make one is woken.
     pub(super) fn give_up(&self, reason: &StorageError) {
         let mut known = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         known.get_or_insert_with(|| reason.clone());
-        self.given_up.store(true, Ordering::Release);
+        self.pace.give_up(true);
     }
 
     /// Why they were given up, if they were.
@@ -61,7 +60,7 @@ impl<'a> Attempts<'a> {
     /// Requests of another kind may fare better.
     pub(super) fn go_on(&self) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.given_up.store(false, Ordering::Release);
+        self.pace.give_up(false);
         self.in_a_row.store(0, Ordering::Release);
     }
 
@@ -72,10 +71,7 @@ impl<'a> Attempts<'a> {
 
     /// Fails once they were given up.
     pub(super) fn check(&self) -> StorageResult<()> {
-        if self.given_up.load(Ordering::Acquire) {
-            return Err(StorageError::new(StorageFault::Cancelled, "it was given up"));
-        }
-        Ok(())
+        self.pace.check_next()
     }
 
     /// Tries until it works, it never will, or often enough. A storage that asks to slow down slows everybody.
@@ -84,7 +80,6 @@ impl<'a> Attempts<'a> {
         let (mut attempts, mut pauses) = (1, 0);
         loop {
             self.pace.wait_turn()?;
-            self.check()?;
             let error = match once() {
                 Ok(value) => {
                     self.pace.worked();

@@ -18,7 +18,7 @@ use super::storage::{Listed, StorageError, StorageFault};
 /// Differences told in full; the rest is counted.
 const KEPT: usize = 1_000;
 /// Rows of one commit.
-const WRITES_MAX: usize = 10_000;
+pub(super) const WRITES_MAX: usize = 10_000;
 
 /// What an audit may mend (nothing, by default), and who may stop it.
 #[derive(Debug, Clone, Default)]
@@ -250,15 +250,16 @@ impl Shared {
             .map_err(|error| fatal(&error))?;
         comparison.finish();
         let Comparison { report, doubted, .. } = comparison;
+        if !doubted.is_empty() {
+            // Before the first of them is written: also what a failure leaves is looked at.
+            self.look_again();
+        }
         for some in doubted.chunks(WRITES_MAX) {
             let mut writes = Writes::default();
             for (key, object) in some {
                 writes.put(key, object.clone());
             }
             self.outbox.write(writes)?;
-        }
-        if !doubted.is_empty() {
-            self.look_again();
         }
         Ok(report)
     }

@@ -16,7 +16,7 @@ use super::shared::Shared;
 /// The wait after a run that was given up; it doubles.
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The wait for files that are not still yet.
+/// The shortest wait for files that are not still yet.
 const SOON: Duration = Duration::from_millis(200);
 
 /// A mirror that follows. It stops when this is dropped.
@@ -118,7 +118,8 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
             Ok(report) => {
                 if report.uploaded + report.copied + report.deleted == 0 {
                     // What waits is looked at with each run: not all the time, however much happens.
-                    let pause = Duration::from_millis(report.elapsed_ms).min(WAIT_MAX);
+                    let worked = Duration::from_millis(report.elapsed_ms).saturating_sub(report.waited);
+                    let pause = worked.min(WAIT_MAX);
                     match shared.engine.signal.wait(u64::MAX, Some(Instant::now() + pause), interrupt) {
                         Waited::Closed => return,
                         // It ends, or somebody wants everything to be looked at.
@@ -126,7 +127,7 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
                         Waited::Seq(_) | Waited::TimedOut => {}
                     }
                 }
-                after(&report, &mut failures)
+                after(&report, shared.engine.options.clock.now_ns(), &mut failures)
             }
             Err(_) if cancel.is_cancelled() || shared.stop.is_cancelled() => return,
             Err(error) if error.kind() == ErrorKind::Closed => return,
@@ -147,7 +148,7 @@ fn follow(shared: &Shared, cancel: &CancelToken, interrupt: &Interrupt) {
 }
 
 /// When to run again after a run that ended, and whether to wait so long even when something new comes.
-fn after(report: &MirrorReport, failures: &mut u32) -> (Option<Duration>, bool) {
+fn after(report: &MirrorReport, now_ns: i64, failures: &mut u32) -> (Option<Duration>, bool) {
     if report.unanswered > 0 {
         *failures += 1;
         return (Some(wait(*failures)), true);
@@ -161,7 +162,10 @@ fn after(report: &MirrorReport, failures: &mut u32) -> (Option<Duration>, bool) 
     let again = match (report.unsettled, report.held) {
         (0, 0) => report.parts_left.then_some(WAIT_MAX),
         (0, _) => Some(WAIT_MAX),
-        _ => Some(SOON),
+        _ => {
+            let still_ns = u64::try_from(report.settled_at_ns.saturating_sub(now_ns)).unwrap_or(0);
+            Some(Duration::from_nanos(still_ns).clamp(SOON, WAIT_MAX))
+        }
     };
     (again, false)
 }

@@ -57,6 +57,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::path::{check_name, escape, split_root};
 use crate::root_record::RootState;
 use crate::store::Owner;
+use crate::work::RateLimiter;
 
 pub use audit::{AuditFinding, AuditKind, AuditOptions, AuditReport};
 pub use credentials::Credentials;
@@ -197,12 +198,17 @@ impl Mirrors {
         };
         let former = self.lock().get(name).map(Arc::clone);
         self.check_place(&wanted, &*storage)?;
+        // Other credentials make it another one; the same storage is taken as it is.
+        if let Some(former) = &former
+            && former.is_over(&storage, cdn.as_ref())
+        {
+            former.change(options)?;
+            return Ok(Arc::clone(former));
+        }
+        // Whatever makes no sense is refused while the former one still works.
+        let rate = cdn.as_ref().and_then(|cdn| cdn.rate());
+        let limiter = rate.map(|rate| RateLimiter::new(&rate)).transpose()?;
         if let Some(former) = former {
-            // Other credentials make it another one; the same storage is taken as it is.
-            if former.is_over(&storage, cdn.as_ref()) {
-                former.change(options)?;
-                return Ok(former);
-            }
             former.end();
             // A run of the old one is over before the new one reads what it wrote. Until then it is listed, so that
             // its callbacks are known for what they are.
@@ -226,7 +232,7 @@ impl Mirrors {
                 }
             }
         };
-        let shared = Arc::new(Shared::open(&self.engine, id, &row, storage, cdn)?);
+        let shared = Arc::new(Shared::open(&self.engine, id, &row, storage, cdn, limiter)?);
         self.lock().insert(name.to_owned(), Arc::clone(&shared));
         Ok(shared)
     }
@@ -332,8 +338,8 @@ impl Mirror {
     }
 
     /// Brings the remote copy in step with the current snapshot: uploads and copies first, then deletions, then
-    /// purges. Nothing changed costs no request. Files that have not been still for long enough are waited for.
-    /// Another run of the same mirror is waited for.
+    /// purges. Nothing changed costs no request. Files that have not been still for long enough are waited for, for
+    /// 10 s at most. Another run of the same mirror is waited for.
     ///
     /// A file that fails is in the report, and the run goes on. Deletions wait for
     /// [`MirrorContext::accept_deletes`] when there are very many, and while the root is held.
@@ -365,11 +371,12 @@ impl Mirror {
         result
     }
 
-    /// What the next run would do, with exact counts and bytes. No request is made.
+    /// What the next run would do, with exact counts and bytes. No request is made, and no run is waited for.
     ///
     /// # Errors
     ///
-    /// `NotFound` when the root is gone, `Unavailable` when it cannot be trusted.
+    /// `NotFound` when the root is gone, `Unavailable` when it cannot be trusted, `Busy` within a run of the same
+    /// mirror.
     pub fn plan(&self) -> Result<MirrorPlan> {
         self.shared.dry_run()
     }
@@ -401,7 +408,7 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// `Busy` when it follows already; `Io` when the system gives no thread.
+    /// `Busy` when it follows already, and within a run of it; `Io` when the system gives no thread.
     pub fn follow(&self) -> Result<Following> {
         Following::start(&self.shared)
     }

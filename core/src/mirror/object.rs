@@ -648,6 +648,36 @@ mod tests {
         assert_eq!(on_disk(&path), [""; 0]);
     }
 
+    /// Content that nobody could send.
+    struct Endless;
+
+    impl Source for Endless {
+        fn size(&self) -> u64 {
+            7 << 60
+        }
+
+        fn read(&self, _: u64, _: u64) -> StorageResult<Bytes> {
+            unreachable!("nothing is read")
+        }
+
+        fn check(&self) -> StorageResult<()> {
+            Ok(())
+        }
+
+        fn begins(&self, _: &str) -> StorageResult<()> {
+            unreachable!("nothing is sent")
+        }
+    }
+
+    #[test]
+    fn a_file_that_no_store_takes_is_rejected_before_anything_is_sent() {
+        let put = Put::new("a", "text/plain", &Endless);
+        for storage in [s3("http://127.0.0.1:1".to_owned()), azure("http://127.0.0.1:1".to_owned())] {
+            let error = storage.put(&put).unwrap_err();
+            assert_eq!(error.fault, StorageFault::Rejected, "{error}");
+        }
+    }
+
     /// What a store was asked for.
     type Asked = Arc<Mutex<Vec<String>>>;
 
@@ -765,6 +795,33 @@ mod tests {
         let storage = azure(endpoint);
         assert_eq!(storage.copy("a", "b").unwrap().etag.as_deref(), Some("0x1"));
         assert_eq!(storage.copy("a", "lost").unwrap_err().fault, StorageFault::Unsupported);
+    }
+
+    #[test]
+    fn a_listing_is_whole_or_none() {
+        let one = "<Contents><Key>p/a</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>";
+        let cut = "<IsTruncated>true</IsTruncated>";
+        let next = "<NextContinuationToken>t</NextContinuationToken>";
+        for (body, begun) in [
+            (format!("<Error><Code>InternalError</Code>{one}</Error>"), false),
+            (format!("<ListBucketResult>{cut}{one}</ListBucketResult>"), false),
+            // Its page is the next one again.
+            (format!("<ListBucketResult>{cut}{next}{one}</ListBucketResult>"), true),
+        ] {
+            let answer = body.clone();
+            let asked = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&asked);
+            let storage = s3(serve(move |_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+                http("200 OK", "", &answer)
+            }));
+            let error = storage.list("p", &mut |_| true).unwrap_err();
+            assert_eq!(error.fault, StorageFault::Transient, "{body}: {error}");
+            assert_eq!(asked.load(Ordering::Relaxed), if begun { 2 } else { 1 }, "{body}");
+        }
+        let whole = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{one}</ListBucketResult>");
+        let storage = s3(serve(move |_, _| http("200 OK", "", &whole)));
+        assert_eq!(listed(&storage, "p"), [("p/a".to_owned(), 1)]);
     }
 
     #[test]
@@ -1033,6 +1090,19 @@ mod tests {
             asked.lock().unwrap().clear();
             assert_eq!(deleted(&storage, &["a"]), [None]);
             assert_eq!(*asked.lock().unwrap(), ["DELETE /bucket/a"], "{status} {code}");
+        }
+        // What cannot be read says nothing of any key; but the next are deleted together again.
+        for told in [
+            // Without a `Message`; of a key in another form; no XML at all.
+            "<DeleteResult><Error><Key>kept</Key><Code>AccessDenied</Code></Error></DeleteResult>",
+            "<DeleteResult><Error><Key>KEPT</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>",
+            "<DeleteResult",
+        ] {
+            let (storage, asked) = deleting(move |_| http("200 OK", "", told));
+            for _ in 0..2 {
+                assert_eq!(deleted(&storage, &["a", "kept", "gone"]), [None, denied.clone(), None], "{told}");
+                assert_eq!(std::mem::take(&mut *asked.lock().unwrap()).len(), 4, "{told}");
+            }
         }
         // One key alone has an answer of its own, and one that is gone is deleted.
         let (storage, asked) = deleting(|_| http("501 Not Implemented", "", ""));

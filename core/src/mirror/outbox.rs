@@ -74,6 +74,11 @@ impl Object {
         self.was_seen() || !self.sure
     }
 
+    /// It was announced once, and never came to be there as far as anybody knows: its absence is no loss.
+    pub(super) fn was_never(&self) -> bool {
+        !self.sure && !self.was_seen() && self.generation == 0 && self.entry != 0
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(96);
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -122,6 +127,8 @@ pub(super) struct Totals {
     /// Their bytes.
     pub(super) sure_bytes: u64,
     pub(super) listed: u64,
+    /// Announced, and never there.
+    pub(super) never: u64,
 }
 
 impl Totals {
@@ -129,12 +136,14 @@ impl Totals {
         self.sure += u64::from(object.sure);
         self.sure_bytes += if object.sure { object.size } else { 0 };
         self.listed += u64::from(object.listed);
+        self.never += u64::from(object.was_never());
     }
 
     fn take(&mut self, object: &Object) {
         self.sure -= u64::from(object.sure);
         self.sure_bytes -= if object.sure { object.size } else { 0 };
         self.listed -= u64::from(object.listed);
+        self.never -= u64::from(object.was_never());
     }
 }
 
@@ -354,12 +363,18 @@ mod tests {
         let (a, b) = (Arc::from("a"), Arc::from("b"));
         known.put(Arc::clone(&a), object(true, true, 5));
         known.put(Arc::clone(&b), object(true, true, 7));
-        assert_eq!(known.totals, Totals { sure: 2, sure_bytes: 12, listed: 2 });
+        assert_eq!(known.totals, Totals { sure: 2, sure_bytes: 12, listed: 2, never: 0 });
         known.put(Arc::clone(&a), object(false, true, 9));
-        assert_eq!(known.totals, Totals { sure: 1, sure_bytes: 7, listed: 2 });
+        assert_eq!(known.totals, Totals { sure: 1, sure_bytes: 7, listed: 2, never: 0 });
         known.remove(&b);
         known.remove(&b);
-        assert_eq!(known.totals, Totals { sure: 0, sure_bytes: 0, listed: 1 });
+        assert_eq!(known.totals, Totals { sure: 0, sure_bytes: 0, listed: 1, never: 0 });
+        let announced = Object { entry: 1, ..object(false, false, 3) };
+        known.put(Arc::clone(&b), announced.clone());
+        assert_eq!(known.totals, Totals { sure: 0, sure_bytes: 0, listed: 1, never: 1 });
+        known.put(Arc::clone(&b), Object { owed: true, ..announced });
+        assert_eq!(known.totals, Totals { sure: 0, sure_bytes: 0, listed: 1, never: 0 });
+        known.remove(&b);
         known.remove(&a);
         assert_eq!(known.totals, Totals::default());
     }

@@ -1,6 +1,7 @@
 //! What uploads share: the pause that a storage asks for, the memory for content, the bandwidth; and the waits
 //! between attempts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(super) struct Pace {
     bandwidth: u64,
     /// Of the caller, and of the mirror.
     cancel: [CancelToken; 2],
+    /// No further request is made: who waits to make one need not. Those under way go on.
+    given_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,7 @@ impl Pace {
             memory: options.memory_bytes,
             bandwidth: options.bandwidth_bytes_per_s,
             cancel,
+            given_up: AtomicBool::new(false),
         }
     }
 
@@ -62,6 +66,20 @@ impl Pace {
     pub(super) fn check(&self) -> StorageResult<()> {
         if self.cancel.iter().any(CancelToken::is_cancelled) {
             return Err(StorageError::new(StorageFault::Cancelled, "it was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// Ends the waits before requests, those that begin later too, or lets them be again.
+    pub(super) fn give_up(&self, yes: bool) {
+        self.given_up.store(yes, Ordering::Release);
+    }
+
+    /// Fails once it was cancelled, or no further request is made.
+    pub(super) fn check_next(&self) -> StorageResult<()> {
+        self.check()?;
+        if self.given_up.load(Ordering::Acquire) {
+            return Err(StorageError::new(StorageFault::Cancelled, "it was given up"));
         }
         Ok(())
     }
@@ -85,19 +103,19 @@ impl Pace {
         }
         drop(state);
         let loan = Loan { pace: Arc::clone(self), len };
-        self.wait_until(until)?;
+        self.wait_until(until, Self::check)?;
         Ok(loan)
     }
 
     /// Waits while a storage asked for a pause.
     pub(super) fn wait_turn(&self) -> StorageResult<()> {
-        self.check()?;
+        self.check_next()?;
         loop {
             // The lock is given back before the wait: the pause may be put off meanwhile, and others have to tell
             // how their requests ended.
             let resume = self.lock().resume.filter(|resume| *resume > Instant::now());
             let Some(resume) = resume else { return Ok(()) };
-            self.wait_until(resume)?;
+            self.wait_until(resume, Self::check_next)?;
         }
     }
 
@@ -127,13 +145,14 @@ impl Pace {
         }
     }
 
+    /// Waits before the next request.
     pub(super) fn wait(&self, time: Duration) -> StorageResult<()> {
-        self.wait_until(Instant::now() + time)
+        self.wait_until(Instant::now() + time, Self::check_next)
     }
 
-    fn wait_until(&self, until: Instant) -> StorageResult<()> {
+    fn wait_until(&self, until: Instant, check: fn(&Self) -> StorageResult<()>) -> StorageResult<()> {
         loop {
-            self.check()?;
+            check(self)?;
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -225,6 +244,25 @@ mod tests {
         assert_eq!(pace.lock().resume, resume, "the pause is the same for all");
         cancel.cancel();
         assert_eq!(waits.join().unwrap().map_err(|error| error.fault), Err(StorageFault::Cancelled));
+    }
+
+    #[test]
+    fn who_waits_to_ask_is_woken_when_nobody_asks_any_more() {
+        let pace = Arc::new(Pace::new(&MirrorOptions::new("r"), [CancelToken::new(), CancelToken::new()]));
+        pace.throttled(Some(ASKED_MAX));
+        let waits = |wait: fn(&Pace) -> StorageResult<()>| {
+            let pace = Arc::clone(&pace);
+            std::thread::spawn(move || wait(&pace).map_err(|error| error.fault))
+        };
+        let (turn, attempt) = (waits(Pace::wait_turn), waits(|pace| pace.wait(ASKED_MAX)));
+        pace.give_up(true);
+        for waits in [turn, attempt] {
+            assert_eq!(waits.join().unwrap(), Err(StorageFault::Cancelled));
+        }
+        assert_eq!(pace.check(), Ok(()), "what is under way goes on");
+        assert!(pace.take(1).is_ok(), "and reads on");
+        pace.give_up(false);
+        assert_eq!(pace.wait(Duration::ZERO), Ok(()));
     }
 
     #[test]

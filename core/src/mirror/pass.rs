@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use crate::entry::Kind;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Change, ChangeKind};
 use crate::root_record::RootState;
 use crate::testing;
 
@@ -135,11 +137,16 @@ impl<'a> Pass<'a> {
                 crew.attempts.give_up(&StorageError::new(StorageFault::Cancelled, "it was given up"));
             }
             drop(steps);
-            // What nobody waited for may have left parts behind.
-            for done in results.iter() {
-                self.progress.uploads.extend(done.left_over);
+            // What nobody waited for may have left parts behind, or be acknowledged.
+            let mut stored = Vec::new();
+            for mut done in results.iter() {
+                self.progress.uploads.append(&mut done.left_over);
+                if matches!(done.end, End::Stored { .. }) {
+                    stored.push(done);
+                }
             }
-            outcome
+            let acknowledged = if stored.is_empty() { Ok(()) } else { self.acknowledge(stored) };
+            outcome.and(acknowledged)
         })
     }
 
@@ -213,7 +220,7 @@ impl<'a> Pass<'a> {
                     }
                     self.open.remove(&wish.key);
                     self.unsent.remove(&wish.entry);
-                    self.progress.seen.denied.remove(&wish.key);
+                    self.progress.seen.late.remove(&wish.key);
                     if copied {
                         self.report.copied += 1;
                     } else {
@@ -241,7 +248,11 @@ impl<'a> Pass<'a> {
             }
             StorageFault::Denied => {
                 self.denied.get_or_insert_with(|| fatal(error));
-                self.progress.seen.denied.insert(Arc::clone(&wish.key));
+                self.progress.seen.late.insert(Arc::clone(&wish.key));
+            }
+            StorageFault::Transient | StorageFault::Throttled(_) => {
+                // Some that never come right stop no run before the others had their turn.
+                self.progress.seen.late.insert(Arc::clone(&wish.key));
             }
             StorageFault::Occupied => {
                 self.blocked.insert(wish.entry, Arc::clone(&wish.key));
@@ -263,18 +274,22 @@ impl<'a> Pass<'a> {
         self.report.push_failure(failure, &error.fault);
     }
 
-    /// Deletes what nobody wants any more, unless that waits for confirmation.
+    /// Deletes what nobody wants any more, unless that waits for confirmation. An object whose file has no place yet
+    /// goes where it is in the way of any such file: two that change places are in each other's.
     fn delete(&mut self) -> Result<()> {
         let plan = self.plan;
         let objects = self.shared.outbox.objects();
-        let is_in_the_way =
-            |key: &str, entry: u64| self.blocked.get(&entry).is_some_and(|new| are_in_the_way(key, new));
-        let is_unsent = |key: &&Arc<str>| {
-            objects.get(*key).is_some_and(|object| {
-                self.unsent.contains(&object.entry) && !is_in_the_way(key, object.entry)
-            })
+        let doomed: Vec<&'a Arc<str>> = {
+            let places = Places::new(self.blocked.values().map(|key| &**key));
+            let is_in_the_way =
+                |key: &str, entry: u64| self.blocked.contains_key(&entry) && places.are_in_the_way_of(key);
+            let is_unsent = |key: &&Arc<str>| {
+                objects.get(*key).is_some_and(|object| {
+                    self.unsent.contains(&object.entry) && !is_in_the_way(key, object.entry)
+                })
+            };
+            plan.deletes.iter().filter(|key| !is_unsent(key)).collect()
         };
-        let mut doomed: Vec<&Arc<str>> = plan.deletes.iter().filter(|key| !is_unsent(key)).collect();
         if doomed.is_empty() {
             return Ok(());
         }
@@ -283,21 +298,34 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let batch_max = self.shared.storage.capabilities().delete_max.max(1);
-        while !doomed.is_empty() {
-            let rest = doomed.split_off(batch_max.min(doomed.len()));
+        // The snapshot that was looked at last, and the files that came, or came back, or moved since the plan was
+        // made: they are still to be sent.
+        let (mut looked, mut came) = (self.prepared.snapshot.clone(), HashSet::new());
+        let mut left = doomed.len();
+        for batch in doomed.chunks(batch_max) {
             // Nothing is deleted on the word of a snapshot that is no longer true.
             let snapshot = self.shared.engine.snapshot();
             let (record, _) = self.shared.open_root(&snapshot)?;
             if matches!(record.state, RootState::Held { .. }) {
-                self.report.held = (doomed.len() + rest.len()) as u64;
+                self.report.held = left as u64;
                 return Ok(());
             }
+            left -= batch.len();
             let scope = self.shared.scope();
-            doomed.retain(|key| !scope.is_wanted(key, &snapshot));
-            if !doomed.is_empty() {
-                self.delete_batch(&doomed)?;
+            if snapshot.seq() != looked.seq() {
+                came.extend(
+                    snapshot.diff(&looked).iter().filter(|change| has_come(change)).map(|its| its.id),
+                );
             }
-            doomed = rest;
+            let is_doomed = |key: &&&Arc<str>| {
+                let is_back = || objects.get(**key).is_some_and(|object| came.contains(&object.entry));
+                !scope.is_wanted(key, &snapshot) && !is_back()
+            };
+            let batch: Vec<&'a Arc<str>> = batch.iter().filter(is_doomed).copied().collect();
+            looked = snapshot;
+            if !batch.is_empty() {
+                self.delete_batch(&batch)?;
+            }
         }
         if self.accept_deletes {
             // The smaller number is the one that was meant.
@@ -364,16 +392,66 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// True when one of two keys cannot be a file while the other is: one lies below the other, or they differ in case
-/// alone at some place, and a file system takes them for one.
-fn are_in_the_way(old: &str, new: &str) -> bool {
-    let differing = old.split('/').zip(new.split('/')).find(|(a, b)| a != b);
-    differing.is_none_or(|(a, b)| a.to_lowercase() == b.to_lowercase())
+/// True when there may be no object yet under the name that this file has now.
+fn has_come(change: &Change) -> bool {
+    let is_there = matches!(change.kind, ChangeKind::Added | ChangeKind::Moved | ChangeKind::Restored);
+    is_there && change.entry_kind == Kind::File
+}
+
+/// The keys of files for which there is no place, by everything that lies on the way to them.
+#[derive(Default)]
+struct Places<'k> {
+    /// By the key as a file system takes it that knows no upper case, up to some slash or whole.
+    by_folded: HashMap<String, Place<'k>>,
+}
+
+/// How a part of a key is written.
+struct Place<'k> {
+    written: &'k str,
+    /// It is written in several ways.
+    otherwise: bool,
+    /// A file is to be here, and not only below.
+    is_file: bool,
+}
+
+impl<'k> Places<'k> {
+    fn new(keys: impl Iterator<Item = &'k str>) -> Self {
+        let mut places = Self::default();
+        for key in keys {
+            for part in parts(key) {
+                let new = || Place { written: part, otherwise: false, is_file: false };
+                let place = places.by_folded.entry(folded(part)).or_insert_with(new);
+                place.otherwise |= place.written != part;
+                place.is_file |= part.len() == key.len();
+            }
+        }
+        places
+    }
+
+    /// True when this key cannot be a file while one of these is: one lies below the other, or they differ in case
+    /// alone at some place, and a file system takes them for one.
+    fn are_in_the_way_of(&self, key: &str) -> bool {
+        parts(key).any(|part| {
+            self.by_folded.get(&folded(part)).is_some_and(|place| {
+                place.otherwise || place.written != part || place.is_file || part.len() == key.len()
+            })
+        })
+    }
+}
+
+/// The key up to each of its slashes, and whole.
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    key.match_indices('/').map(|(at, _)| at).chain([key.len()]).filter_map(move |end| key.get(..end))
+}
+
+/// The same for all names that any file system takes for one by the case of their letters, as in `directory.rs`.
+fn folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::are_in_the_way;
+    use super::Places;
 
     #[test]
     fn keys_are_in_the_way_of_what_lies_below_them_and_of_other_spellings() {
@@ -382,11 +460,22 @@ mod tests {
             ("d/f", "d", true),
             ("A.JPG", "a.jpg", true),
             ("Sub/a", "sub/b", true),
+            ("straße", "STRASSE", true),
             ("x", "d", false),
             ("d/a", "d/b", false),
             ("x", "xy", false),
         ] {
-            assert_eq!(are_in_the_way(old, new), yes, "{old} {new}");
+            let places = Places::new([new, "elsewhere/file"].into_iter());
+            assert_eq!(places.are_in_the_way_of(old), yes, "{old} {new}");
+        }
+        assert!(!Places::new(std::iter::empty()).are_in_the_way_of("x"));
+    }
+
+    #[test]
+    fn a_key_is_in_the_way_of_any_of_several() {
+        let places = Places::new(["y", "x/f", "Dir/a", "dir/b"].into_iter());
+        for (old, yes) in [("x", true), ("y/f", true), ("dir/c", true), ("x/g", false), ("z", false)] {
+            assert_eq!(places.are_in_the_way_of(old), yes, "{old}");
         }
     }
 }

@@ -76,6 +76,10 @@ pub(super) struct Plan {
     pub(super) deletes: Vec<Arc<str>>,
     /// Objects that go once their files have been sent under other names.
     pub(super) kept: Vec<Arc<str>>,
+    /// Objects that stay: their files have names now that the storage cannot hold.
+    pub(super) stays: Vec<Arc<str>>,
+    /// Objects of this very content whose entry is another one now. Nothing is sent for them.
+    pub(super) renewed: Vec<(Arc<str>, Object)>,
     /// Names that the storage cannot hold.
     pub(super) refused: Vec<MirrorError>,
     /// Files that have not been still for long enough, by their addresses, and the first time at which one has.
@@ -83,6 +87,8 @@ pub(super) struct Plan {
     pub(super) settled_at_ns: i64,
     /// Entries that are to be sent, and not now.
     later: HashSet<u64>,
+    /// Entries that cannot be sent under the names that they have.
+    nameless: HashSet<u64>,
 }
 
 impl Plan {
@@ -90,7 +96,8 @@ impl Plan {
         self.wishes.iter().filter(|wish| !wish.is_copy).map(|wish| wish.fingerprint.size).sum()
     }
 
-    /// Weighs what goes, now or once its files are sent under other names. Up to `free` are not looked at closely.
+    /// Weighs what goes, now or once its files are sent under other names; what stays is none of it. Up to `free` are
+    /// not looked at closely.
     pub(super) fn losses(&self, objects: &Objects, free: u64) -> Losses {
         let moved: HashSet<&Arc<str>> = self.wishes.iter().filter_map(|wish| wish.source.as_ref()).collect();
         let gone: HashMap<&Arc<str>, &Object> = self
@@ -112,16 +119,14 @@ impl Plan {
             twins.extend(others.map(|(_, object)| object.entry));
         }
         let is_twin = |object: &Object| twins.contains(&object.entry);
-        // What was announced, and never came to be there, is none either.
-        let was_never = |object: &Object| {
-            !object.sure && !object.was_seen() && object.generation == 0 && object.entry != 0
-        };
         let is_loss = |(key, object): &(&&Arc<str>, &&Object)| {
-            !moved.contains(**key) && !is_twin(object) && !was_never(object)
+            !moved.contains(**key) && !is_twin(object) && !object.was_never()
         };
+        let is_doubled = |object: &&&Object| is_twin(object) && !object.was_never();
         Losses {
             lost: gone.iter().filter(is_loss).count() as u64,
-            doubled: gone.values().filter(|object| is_twin(object)).count() as u64,
+            doubled: gone.values().filter(is_doubled).count() as u64,
+            never: gone.values().filter(|object| object.was_never()).count() as u64,
         }
     }
 
@@ -142,15 +147,20 @@ impl Plan {
         }
     }
 
-    /// Takes the objects out of the deletions whose files are sent later.
+    /// Takes the objects out of the deletions whose files are sent later, or cannot be.
     fn keep(&mut self, objects: &Objects) {
-        if self.later.is_empty() {
-            return;
+        if !self.nameless.is_empty() {
+            let nameless = &self.nameless;
+            let stays =
+                |key: &mut Arc<str>| objects.get(key).is_some_and(|object| nameless.contains(&object.entry));
+            self.stays.extend(self.deletes.extract_if(.., stays));
         }
-        let later = &self.later;
-        let is_kept =
-            |key: &mut Arc<str>| objects.get(key).is_some_and(|object| later.contains(&object.entry));
-        self.kept.extend(self.deletes.extract_if(.., is_kept));
+        if !self.later.is_empty() {
+            let later = &self.later;
+            let is_kept =
+                |key: &mut Arc<str>| objects.get(key).is_some_and(|object| later.contains(&object.entry));
+            self.kept.extend(self.deletes.extract_if(.., is_kept));
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -164,6 +174,8 @@ pub(super) struct Losses {
     pub(super) lost: u64,
     /// Objects that are there under another name already.
     pub(super) doubled: u64,
+    /// What was announced, and never came to be there.
+    pub(super) never: u64,
 }
 
 /// Which files have an object, and under which key.
@@ -284,7 +296,7 @@ impl Basis<'_> {
             Some(Ok(key)) => key,
             Some(Err(message)) => {
                 let message = format!("`{}` can have no object: {message}", escape(address));
-                plan.later.insert(entry.id());
+                plan.nameless.insert(entry.id());
                 plan.refused.push(MirrorError {
                     path: address.to_vec(),
                     key: None,
@@ -296,7 +308,14 @@ impl Basis<'_> {
         };
         let known = self.objects.get_key_value(key.as_str());
         let version = Version::of(entry);
-        if known.is_some_and(|(_, object)| is_current(object, entry, &version)) {
+        if let Some((key, object)) = known
+            && is_current(object, entry, &version)
+        {
+            // Whether an object may go is a question of its entry: a row of one that is no more protects nothing.
+            if object.entry != entry.id() {
+                let (entry, seq) = (entry.id(), entry.seq());
+                plan.renewed.push((Arc::clone(key), Object { entry, seq, version, ..(**object).clone() }));
+            }
             return;
         }
         let still_at_ns = entry.touched_ns(self.now_ns).saturating_add(self.scope.settle_ns);

@@ -5,24 +5,57 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::path::escape;
 use crate::testing;
 
 use super::outbox::{Purge, Writes};
 use super::purge::{PurgeFault, purge_all};
 use super::shared::Shared;
+use super::turn::Turn;
 
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How often who waits for the rate looks whether the mirror has ended.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The turn to purge.
+struct Purging<'a> {
+    shared: &'a Shared,
+    /// Given back after the thread was forgotten.
+    _turn: Turn<'a, ()>,
+}
+
+impl Drop for Purging<'_> {
+    fn drop(&mut self) {
+        *self.shared.purger() = None;
+    }
+}
+
 impl Shared {
+    /// Waits until nobody else purges. `None` when it has ended meanwhile, and in a call of the CDN: what is queued
+    /// is being sent then.
+    fn take_purging(&self, ended: &dyn Fn() -> bool) -> Option<Purging<'_>> {
+        let this = std::thread::current().id();
+        if *self.purger() == Some(this) {
+            return None;
+        }
+        let check = || {
+            if ended() || self.stop.is_cancelled() {
+                return Err(Error::new(ErrorKind::Cancelled, "purging has ended"));
+            }
+            Ok(())
+        };
+        let turn = self.purging.take(check).ok()?;
+        *self.purger() = Some(this);
+        Some(Purging { shared: self, _turn: turn })
+    }
+
     /// Sends what is queued, until nothing is left or the CDN refuses. Answers how many addresses were
     /// forgotten, and how long to wait before the next attempt.
     pub(super) fn purge(&self, ended: &dyn Fn() -> bool) -> Result<(u64, Option<Duration>)> {
         let Some(cdn) = &self.cdn else { return Ok((0, None)) };
+        let Some(_turn) = self.take_purging(ended) else { return Ok((0, None)) };
         let mut purged = 0;
         while !ended() && !self.stop.is_cancelled() {
             // A CDN is the program's own code, as far as it likes.
@@ -70,7 +103,14 @@ impl Shared {
             testing::pass("mirror-purge-noted");
             let numbers: std::collections::HashSet<u64> =
                 over.iter().filter_map(|at| batch.get(*at)).map(|purge| purge.number).collect();
-            self.purges().retain(|purge| !numbers.contains(&purge.number));
+            {
+                // They are the first of the queue: others only add to its end.
+                let mut queue = self.purges();
+                let first = batch.len().min(queue.len());
+                let still: Vec<Purge> =
+                    queue.drain(..first).filter(|purge| !numbers.contains(&purge.number)).collect();
+                still.into_iter().rev().for_each(|purge| queue.push_front(purge));
+            }
             let done = outcome.done.len() as u64;
             purged += done;
             self.count_purges(done, outcome.refused.len() as u64 + u64::from(outcome.failed.is_some()));

@@ -60,6 +60,10 @@ pub struct MirrorReport {
     pub(super) occupied: u64,
     /// Parts of files are still there that are no object.
     pub(super) parts_left: bool,
+    /// When the first of the files that are not still yet will be, nanoseconds since 1970 UTC.
+    pub(super) settled_at_ns: i64,
+    /// Of the time that it took, what it waited for files to be still.
+    pub(super) waited: Duration,
     /// The first 100 failures.
     pub errors: Vec<MirrorError>,
     /// Milliseconds that it took.

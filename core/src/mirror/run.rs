@@ -17,11 +17,12 @@ use crate::snapshot::Snapshot;
 
 use super::apart;
 use super::attempts::may_work;
+use super::audit::WRITES_MAX;
 use super::crew::Crew;
 use super::outbox::{Objects, Writes};
 use super::pace::Pace;
 use super::pass::Pass;
-use super::plan::{Basis, Losses, Plan};
+use super::plan::{Basis, Losses, Plan, Wish};
 use super::report::{MirrorContext, MirrorError, MirrorReport};
 use super::seen::Seen;
 use super::shared::{Progress, Shared};
@@ -29,6 +30,8 @@ use super::storage::{StorageError, StorageFault};
 
 /// Passes of one run: files that were not still yet come with the next.
 const PASSES: u32 = 3;
+/// So long a run waits for files to be still, over all passes: others wait for its turn meanwhile.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// Changes that are read to tell a move from an edit; beyond them files are sent instead of copied.
 const CHANGES_MAX: usize = 1_000_000;
 
@@ -91,14 +94,16 @@ impl Shared {
             (report.failed, report.refused, report.unanswered, report.occupied) = (0, 0, 0, 0);
             report.errors.clear();
             let deleted = report.deleted;
-            let settled_at_ns = self.pass(progress, context, pace, report)?;
+            report.settled_at_ns = self.pass(progress, context, pace, report)?;
             let has_room = report.occupied > 0 && report.deleted > deleted;
-            if pass == PASSES || (report.unsettled == 0 && !has_room) {
+            let wait_ns = report.settled_at_ns.saturating_sub(self.engine.options.clock.now_ns());
+            let wait = Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0));
+            let is_soon = report.unsettled > 0 && report.waited.saturating_add(wait) <= SETTLE_MAX;
+            if pass == PASSES || !(is_soon || has_room) {
                 break;
             }
-            if report.unsettled > 0 {
-                let wait_ns = settled_at_ns.saturating_sub(self.engine.options.clock.now_ns());
-                let wait = Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0));
+            if is_soon {
+                report.waited += wait;
                 pace.wait(wait).map_err(|error| fatal(&error))?;
             }
         }
@@ -120,6 +125,7 @@ impl Shared {
         report.seq = prepared.snapshot.seq();
         self.abort_left_over(progress, pace)?;
         let plan = &prepared.plan;
+        self.renew(plan)?;
         report.unsettled = plan.unsettled.len() as u64;
         let refused = || plan.refused.iter().chain(&prepared.rejected);
         refused().for_each(|error| report.push_error(error.clone()));
@@ -127,13 +133,14 @@ impl Shared {
         let now_ns = self.engine.options.clock.now_ns();
         progress.seen.peak.note(now_ns, prepared.objects);
         progress.seen.trim(&plan.wishes);
-        let has_kept = !plan.kept.is_empty() && !context.accept_deletes;
+        let keeps = !plan.kept.is_empty() || !plan.stays.is_empty();
+        let has_kept = keeps && !context.accept_deletes;
         if prepared.is_other_root && plan.deletes.is_empty() && !has_kept {
             self.adopt_root(&prepared.record)?;
         }
         self.hold(prepared.is_too_much)?;
         let scope = self.scope();
-        let kept = plan.kept.iter().filter_map(|key| scope.address_of(key));
+        let kept = plan.kept.iter().chain(&plan.stays).filter_map(|key| scope.address_of(key));
         let mut left: HashSet<Vec<u8>> = plan.unsettled.iter().cloned().chain(kept).collect();
         let mut result = Ok(());
         if !plan.is_empty() {
@@ -153,17 +160,27 @@ impl Shared {
         result.map(|()| settled_at_ns)
     }
 
+    /// Notes the entries that objects are of now: whether one may be deleted is asked of them.
+    fn renew(&self, plan: &Plan) -> Result<()> {
+        for some in plan.renewed.chunks(WRITES_MAX) {
+            let mut writes = Writes::default();
+            some.iter().for_each(|(key, object)| writes.put(key, object.clone()));
+            self.outbox.write(writes)?;
+        }
+        Ok(())
+    }
+
     /// What is to be done now, after what has been seen.
     pub(super) fn prepare(&self, seen: &Seen) -> Result<Prepared> {
         let snapshot = self.engine.snapshot();
         let (record, root) = self.open_root(&snapshot)?;
         // A root may have come or moved since the mirror was opened.
         apart::check_roots(&self.engine, &*self.storage, self.options().get_prefix())?;
-        let objects = self.outbox.objects();
+        let known = self.outbox.objects();
         let basis = Basis {
             scope: &self.scope(),
             snapshot: &snapshot,
-            objects: &objects,
+            objects: &known,
             storage: &*self.storage,
             compare: record.compare,
             now_ns: self.engine.options.clock.now_ns(),
@@ -175,6 +192,9 @@ impl Shared {
             None => basis.whole(),
             Some(addresses) => basis.some(&addresses),
         };
+        // As they will be before anything is sent or deleted.
+        let mut objects = Objects::clone(&known);
+        objects.extend(plan.renewed.iter().map(|(key, object)| (Arc::clone(key), Arc::new(object.clone()))));
         let mut rejected = Vec::new();
         // What the storage has rejected it rejects again, until it is another file.
         plan.leave_out(&objects, |wish| {
@@ -182,20 +202,21 @@ impl Shared {
             rejected.extend(known.map(|(_, error)| error.clone()));
             known.is_some()
         });
-        plan.wishes.sort_by_key(|wish| seen.denied.contains(&wish.key));
+        plan.wishes.sort_by_key(|wish| seen.late.contains(&wish.key));
         let is_other_root = record.id != self.root_id();
-        let (objects, is_too_much) = self.weigh(seen, &plan, &objects);
+        let (objects, is_too_much) = self.weigh(seen, &plan, &objects, known.totals.never);
         Ok(Prepared { snapshot, record, root, plan, rejected, is_other_root, is_too_much, objects })
     }
 
     /// Answers the number of objects, each content once, and whether so much would be gone that somebody has to say
-    /// that it is meant: now, or with all that went within the last hour.
-    fn weigh(&self, seen: &Seen, plan: &Plan, objects: &Objects) -> (u64, bool) {
+    /// that it is meant: now, or with all that went within the last hour. `never` of them were never there.
+    fn weigh(&self, seen: &Seen, plan: &Plan, objects: &Objects, never: u64) -> (u64, bool) {
         let options = self.options();
-        let Losses { lost, doubled } = plan.losses(objects, options.free_deletes());
-        let objects_before = (objects.len() as u64).saturating_sub(doubled);
-        let new = plan.wishes.iter().filter(|wish| !objects.contains_key(&wish.key)).count() as u64;
-        let gone = (plan.deletes.len() + plan.kept.len()) as u64;
+        let Losses { lost, doubled, never: never_gone } = plan.losses(objects, options.free_deletes());
+        let objects_before = (objects.len() as u64).saturating_sub(doubled + never);
+        let is_new = |wish: &&Wish| objects.get(&wish.key).is_none_or(|object| object.was_never());
+        let new = plan.wishes.iter().filter(is_new).count() as u64;
+        let gone = ((plan.deletes.len() + plan.kept.len()) as u64).saturating_sub(never_gone);
         let after = (objects_before + doubled + new).saturating_sub(gone);
         let highest = seen.peak.highest(self.engine.options.clock.now_ns(), objects_before);
         let before = self.held_of().map_or(objects_before, |held| objects_before.min(held));

@@ -19,8 +19,9 @@ pub(super) struct Seen {
     pub(super) refused: HashSet<Vec<u8>>,
     /// What the storage will not take, with the seq of the entry, and what it said.
     pub(super) rejected: HashMap<Arc<str>, (u64, MirrorError)>,
-    /// Keys that the credentials were not good for: tried after all others.
-    pub(super) denied: HashSet<Arc<str>>,
+    /// Keys that the credentials were not good for, or that failed as often as they were tried: tried after all
+    /// others.
+    pub(super) late: HashSet<Arc<str>>,
     /// Against a tree that goes away in pieces.
     pub(super) peak: Peak,
 }
@@ -64,9 +65,9 @@ impl Seen {
     pub(super) fn trim(&mut self, wishes: &[Wish]) {
         let refused = &self.refused;
         self.rejected.retain(|_, (_, error)| refused.contains(&error.path));
-        if !self.denied.is_empty() {
+        if !self.late.is_empty() {
             let wanted: HashSet<&Arc<str>> = wishes.iter().map(|wish| &wish.key).collect();
-            self.denied.retain(|key| wanted.contains(key));
+            self.late.retain(|key| wanted.contains(key));
         }
     }
 
@@ -75,6 +76,6 @@ impl Seen {
         self.known = None;
         self.left.clear();
         self.rejected.clear();
-        self.denied.clear();
+        self.late.clear();
     }
 }

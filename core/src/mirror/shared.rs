@@ -84,6 +84,10 @@ pub(crate) struct Shared {
     within: Mutex<Vec<ThreadId>>,
     pub(super) following: AtomicBool,
     purges: Mutex<VecDeque<Purge>>,
+    /// Whose turn it is to send what is queued: one sends the front of the queue at a time.
+    pub(super) purging: Gate<()>,
+    /// Its thread: a CDN may call the mirror.
+    purger: Mutex<Option<ThreadId>>,
     pub(super) purge_added: Condvar,
     /// Ends the wait of the thread that follows.
     follower: Mutex<Option<Arc<Flag>>>,
@@ -96,12 +100,12 @@ impl Shared {
         row: &Row,
         storage: Arc<dyn Storage>,
         cdn: Option<Arc<dyn Cdn>>,
+        purge_limiter: Option<RateLimiter>,
     ) -> Result<Self> {
         let (outbox, purges, uploads) = Outbox::load(engine, id)?;
         let scope = Arc::new(Scope::new(&row.options)?);
-        let rate = cdn.as_ref().and_then(|cdn| cdn.rate());
         Ok(Self {
-            purge_limiter: rate.map(|rate| RateLimiter::new(&rate)).transpose()?,
+            purge_limiter,
             engine: Arc::clone(engine),
             id,
             stored: Mutex::new(row.clone()),
@@ -118,6 +122,8 @@ impl Shared {
             within: Mutex::default(),
             following: AtomicBool::new(false),
             purges: Mutex::new(purges.into()),
+            purging: Gate::new(()),
+            purger: Mutex::default(),
             purge_added: Condvar::new(),
             follower: Mutex::default(),
         })
@@ -242,10 +248,11 @@ impl Shared {
         facts.counters.add(report);
         facts.counters.runs_failed += u64::from(error.is_some());
         facts.seen = Arc::new(progress.seen.clone());
-        facts.held = report.held;
         facts.last_run_ns = Some(self.engine.options.clock.now_ns());
         facts.last_error = error.map(sentence);
         if error.is_none() {
+            // A run that was given up may not have come to what waits.
+            facts.held = report.held;
             facts.last_seq = Some(report.seq);
         }
     }
@@ -317,6 +324,10 @@ impl Shared {
 
     pub(super) fn purges(&self) -> MutexGuard<'_, VecDeque<Purge>> {
         self.purges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn purger(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.purger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A row for the address of a key, when there is somebody to tell.

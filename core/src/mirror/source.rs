@@ -97,6 +97,13 @@ fn look(file: &File) -> Result<Option<Stat>, Errno> {
     Ok(sys::look_fd(file)?.stat.filter(|stat| stat.kind == Kind::File))
 }
 
+/// Memory for so many bytes, all of it or none: without a check the process would end where there is not enough.
+fn room(len: u64) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    content.try_reserve_exact(usize::try_from(len).ok()?).ok()?;
+    Some(content)
+}
+
 fn failed(shown: &str, error: &std::io::Error) -> StorageError {
     StorageError::new(StorageFault::Source, format!("`{shown}` cannot be read: {error}"))
 }
@@ -108,15 +115,22 @@ impl Source for FileSource<'_> {
 
     fn read(&self, offset: u64, len: u64) -> StorageResult<bytes::Bytes> {
         let loan = self.pace.take(len)?;
-        let mut content = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        let mut at = offset;
-        for block in content.chunks_mut(BLOCK_BYTES) {
+        let mut content = room(len).ok_or_else(|| {
+            let text = format!("there is not enough memory for {len} bytes of `{}`", self.shown);
+            StorageError::new(StorageFault::Source, text)
+        })?;
+        let (mut at, end) = (offset, offset.saturating_add(len));
+        while at < end {
             self.pace.check()?;
+            let begin = content.len();
+            let more = usize::try_from(end - at).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
+            content.resize(begin + more, 0);
+            let block = content.get_mut(begin..).unwrap_or_default();
             self.file.read_exact_at(block, at).map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => self.changed(),
                 _ => failed(&self.shown, &error),
             })?;
-            at += block.len() as u64;
+            at += more as u64;
         }
         (self.tell)(len);
         Ok(loan.bytes(content))
@@ -148,5 +162,16 @@ impl Source for FileSource<'_> {
 impl FileSource<'_> {
     fn changed(&self) -> StorageError {
         StorageError::new(StorageFault::Changed, format!("`{}` changed while it was read", self.shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_told_instead_of_ending_the_process() {
+        assert!(room(u64::MAX).is_none());
+        assert!(room(7).unwrap().capacity() >= 7);
     }
 }

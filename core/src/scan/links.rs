@@ -8,6 +8,9 @@ use crate::snapshot::{DirNode, PageView, RootView, Slot};
 
 use super::context::{Content, Found};
 
+/// Names that are looked at again after a scan at most.
+pub(super) const NAMES_MAX: usize = 10_000;
+
 /// What a look found of files with several names.
 #[derive(Debug, Default)]
 pub(crate) struct Linked {

@@ -55,8 +55,6 @@ const TRIES_MAX: u32 = 3;
 /// Directories of one batch of a progressive scan, about.
 const PROGRESSIVE_DIRS: usize = 2_000;
 
-/// Names of hard-linked files that are looked at again after a scan at most.
-const LINKED_MAX: usize = 10_000;
 /// Directories with changes that the live engine is told of at most.
 const CHANGED_MAX: usize = 1_024;
 
@@ -85,7 +83,7 @@ impl Errand {
         // To a look its events are no news: what was written through one name has been taken up here under that
         // one, after the others were seen or without seeing them. Looks tell the live engine themselves.
         let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(target, Target::Looks(_)) && linked.names.len() <= LINKED_MAX {
+        if !matches!(target, Target::Looks(_)) && linked.names.len() <= links::NAMES_MAX {
             linked.names.iter().for_each(|(dir, name)| escort.again(dir, name));
         }
     }
@@ -178,6 +176,7 @@ fn in_turn(
     let threads = if options.threads == 0 { engine.options.threads } else { options.threads };
     let nice = errand.map_or(0, |errand| errand.nice);
     let pool = scanner.pool(PoolKey { threads, nice, looks: matches!(target, Target::Looks(_)) })?;
+    let heard = errand.is_some_and(|errand| errand.losses_proven);
     let mut tries = 0;
     loop {
         tries += 1;
@@ -189,8 +188,8 @@ fn in_turn(
             target: match target {
                 // A root that has never been scanned has no parts yet.
                 _ if view.live.head.is_unread => Target::Whole,
-                // Parts that keep changing under the look are not looked at for ever.
-                Target::Looks(_) if tries == TRIES_MAX => Target::Whole,
+                // Parts that keep changing are not looked at for ever. Who watched what is gone asks for that himself.
+                Target::Looks(_) if tries == TRIES_MAX && !heard => Target::Whole,
                 Target::Subtree(b"") => Target::Whole,
                 target => target,
             },

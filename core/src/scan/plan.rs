@@ -1,6 +1,7 @@
 //! From what the walk found to one commit: pairs moves, reads content, decides what each difference
 //! means, and lays out the edits, the journal and the counts. Nothing here writes.
 
+mod behind;
 mod first;
 mod resolve;
 mod settle;
@@ -57,6 +58,13 @@ struct Dir {
     items: Vec<Item>,
     lost: Vec<Box<[u8]>>,
     ignored: Vec<Box<[u8]>>,
+}
+
+impl Dir {
+    /// A known directory in which nothing differs yet.
+    fn unchanged(path: Vec<u8>) -> Self {
+        Self { path, head: None, is_new: false, items: Vec::new(), lost: Vec::new(), ignored: Vec::new() }
+    }
 }
 
 /// One entry that is new or differs.

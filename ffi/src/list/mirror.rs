@@ -21,7 +21,7 @@ pub struct tw_mirror_info {
     /// Where to, for people, UTF-8.
     pub place: tw_bytes,
     /// Where to, as `TW_OPTION_MIRROR_TARGET` takes it, without a prefix, UTF-8. NULL when a program has brought a
-    /// storage of its own along, which is not possible from C.
+    /// storage of its own along, as with `tw_warden_mirror_storage`.
     pub target: tw_bytes,
     /// Where requests are sent to, UTF-8. NULL for the store's own address.
     pub endpoint: tw_bytes,

@@ -13,7 +13,7 @@ use treewarden_core::{
 };
 
 pub(crate) use fleet::{fleet_wanted, publisher_wanted, shared_rate_limit, takeover_after};
-pub(crate) use mirror::{MirrorWanted, mirror_wanted};
+pub(crate) use mirror::{MirrorWanted, StorageWanted, mirror_wanted, storage_wanted};
 
 use super::names::*;
 use super::rules::name_of;

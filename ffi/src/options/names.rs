@@ -284,8 +284,9 @@ pub const TW_OPTION_LIMITER_PACING: i32 = 902;
 /// How far throttling may lower the limit, in thousandths of it, 10 to 1,000. Default 200. Not for `tw_fleet_limiter`.
 pub const TW_OPTION_LIMITER_FLOOR_PERMILLE: i32 = 903;
 
-/// Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`; without
-/// both a mirror is opened as it was made, and only credentials and a CDN can be given.
+/// Address: copy every file at or below it, `photos` or `photos/public`. Needed with `TW_OPTION_MIRROR_TARGET`, and for
+/// `tw_warden_mirror_storage`; without both a mirror is opened as it was made, and only credentials and a CDN can be
+/// given.
 pub const TW_OPTION_MIRROR_ADDRESS: i32 = 1000;
 /// UTF-8, where to: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://ACCOUNT/CONTAINER[/PREFIX]`, `file:///DIR`
 /// for a directory of this machine that is there, or `local+https://HOST/BASE` for files that a server shows as they

@@ -1,15 +1,13 @@
 //! CDNs that a mirror tells what to forget: Cloudflare, and functions in Python.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use pyo3::exceptions::{PyPermissionError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
-use treewarden::mirror::{Purge, PurgeError, PurgeFault};
+use treewarden::mirror::{Purge, PurgeError, PurgeFault, StorageError, StorageFault};
 
+use super::storage;
 use crate::convert;
 use crate::errors::{self, OrRaise};
 use crate::limiter;
@@ -109,6 +107,7 @@ pub(super) fn of(cdn: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Purge>> {
     }
     let name = cdn.getattr_opt(intern!(py, "__qualname__"))?.and_then(|name| name.extract::<String>().ok());
     let name = name.map_or_else(|| "object".to_owned(), |name| treewarden::escape(name.as_bytes()));
+    storage::await_calls_at_end(py)?;
     Ok(Arc::new(Called { function: cdn.clone().unbind(), name }))
 }
 
@@ -129,7 +128,7 @@ impl Purge for Called {
     }
 
     fn purge(&self, urls: &[String]) -> Result<(), PurgeError> {
-        let called = Python::try_attach(|py| match self.function.bind(py).call1((urls.to_vec(),)) {
+        let called = storage::call_python(|py| match self.function.bind(py).call1((urls.to_vec(),)) {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(py, &error)),
         });
@@ -140,42 +139,14 @@ impl Purge for Called {
 
 impl Called {
     fn failed(&self, py: Python<'_>, error: &PyErr) -> PurgeError {
-        let fault = fault_of(py, error).unwrap_or(PurgeFault::Transient);
-        let message = format!("the function `{}` that is the CDN failed", self.name);
-        // Whoever asks for a pause knows why.
-        if !matches!(fault, PurgeFault::Throttled(_))
-            && let Err(broken) = log(py, &message, error)
-        {
-            broken.write_unraisable(py, None);
-        }
-        // Not its words: they may quote what it was sent with.
-        let kind = error.get_type(py).name().map(|name| name.to_string()).unwrap_or_default();
-        PurgeError::new(fault, format!("{message} with {}", treewarden::escape(kind.as_bytes())))
+        let what = format!("the function `{}` that is the CDN failed", self.name);
+        let StorageError { fault, message } = storage::failed(py, &what, error);
+        let fault = match fault {
+            StorageFault::Throttled(wait) => PurgeFault::Throttled(wait),
+            StorageFault::Rejected => PurgeFault::Rejected,
+            StorageFault::Denied => PurgeFault::Denied,
+            _ => PurgeFault::Transient,
+        };
+        PurgeError::new(fault, message)
     }
-}
-
-/// What an exception means for what comes next: the words of workers.
-fn fault_of(py: Python<'_>, error: &PyErr) -> PyResult<PurgeFault> {
-    static PUT_OFF: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static PERMANENT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let value = error.value(py);
-    if value.is_instance(PUT_OFF.import(py, "treewarden._errors", "PutOff")?.as_any())? {
-        let seconds = value.getattr(intern!(py, "seconds"))?.extract::<f64>()?;
-        return Ok(PurgeFault::Throttled(Duration::try_from_secs_f64(seconds).ok()));
-    }
-    if value.is_instance(PERMANENT.import(py, "treewarden._errors", "Permanent")?.as_any())? {
-        return Ok(PurgeFault::Rejected);
-    }
-    let is_denied = error.is_instance_of::<PyPermissionError>(py);
-    Ok(if is_denied { PurgeFault::Denied } else { PurgeFault::Transient })
-}
-
-/// Writes an exception to the log of the package, `logging.getLogger("treewarden")`.
-fn log(py: Python<'_>, message: &str, error: &PyErr) -> PyResult<()> {
-    let fields = PyDict::new(py);
-    fields.set_item(intern!(py, "exc_info"), error.value(py))?;
-    let logger = py.import(intern!(py, "logging"))?.call_method1("getLogger", ("treewarden",))?;
-    // Without arguments: the message is not taken for a format.
-    logger.call_method("error", (message,), Some(&fields))?;
-    Ok(())
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyMapping, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyString};
 use treewarden::export::{StorageSink, store_of};
 use treewarden::mirror::{Credentials, MirrorOptions, Target};
 
@@ -51,6 +52,9 @@ const OPTIONS: [&str; 20] = [
     "settle",
     "purge_new",
 ];
+
+/// Those that say how a place is reached: a storage in Python knows that by itself.
+const REACHED: [&str; 5] = ["endpoint", "region", "virtual_hosted", "public_url", "opaque_etags"];
 
 /// What says how a store is reached to which files are exported, and where they lie until they are there.
 const STORE: [&str; 8] =
@@ -183,6 +187,38 @@ pub(super) fn read(
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<(MirrorOptions, Target)> {
     let (target, prefix) = target_of(target)?;
+    made(address, target, prefix, given)
+}
+
+/// Reads options alone, for a storage in Python.
+///
+/// # Errors
+///
+/// As [`read`], and `InvalidArgumentError` for what says how a place is reached, and for credentials.
+pub(super) fn read_alone(address: &Address, given: Option<&Bound<'_, PyDict>>) -> PyResult<MirrorOptions> {
+    for (name, value) in given.into_iter().flatten() {
+        let name: String = name.extract()?;
+        let is_its_own = !is_option(&name)? || REACHED.contains(&name.as_str());
+        // A flag that is not set says nothing.
+        if is_its_own && !value.is_none() && !value.extract::<bool>().is_ok_and(|flag| !flag) {
+            let message = format!("`{name}` says how a place is reached, and the target is an object");
+            let hint = match name.as_str() {
+                "public_url" => "make it an attribute of the object",
+                _ => "leave it out: the object knows it by itself",
+            };
+            return Err(errors::invalid_with_hint(value.py(), message, hint));
+        }
+    }
+    // Nothing that was not refused belongs to a target.
+    made(address, Target::directory("/"), String::new(), given).map(|(options, _)| options)
+}
+
+fn made(
+    address: &Address,
+    target: Target,
+    prefix: String,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<(MirrorOptions, Target)> {
     let has_prefix = !prefix.is_empty();
     let options = MirrorOptions::new(&address.0).prefix(prefix);
     let mut making = Making { options, target, has_prefix, retry: None };
@@ -221,6 +257,16 @@ fn find<'py>(
         None => None,
     };
     Ok(value.filter(|value| !value.is_none()).map(|value| Value { name, value }))
+}
+
+/// True for an address and for a path: for a target that is no object of the program's own.
+///
+/// # Errors
+///
+/// What an attribute of the object raises.
+pub(super) fn is_place(target: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let is_text = target.is_instance_of::<PyString>() || target.is_instance_of::<PyBytes>();
+    Ok(is_text || target.getattr_opt(intern!(target.py(), "__fspath__"))?.is_some())
 }
 
 /// A URL as a str; a directory as bytes or a path object. And the prefix in it.

@@ -9,15 +9,18 @@
 #define FILES 300
 #define OPTION_KINDS 14
 #include <errno.h>
+#include <pthread.h>
 
 #define URL "https://cdn.example"
 #define STREAM "stream"
 
-/* The generated part refuses to compile where the header has a type that is not here. */
-#define FOR_ALL_TYPES(X)                                                                                         \
+/* What the program frees, each with the function of its name. */
+#define FOR_FREED_TYPES(X)                                                                                       \
     X(warden) X(snapshot) X(iter) X(list) X(changes) X(follow) X(events) X(listener) X(options) X(cancel) X(pipeline) \
     X(jobs) X(workers) X(limiter) X(permit) X(batch) X(value) X(error) X(mirror) X(following) X(urls)              \
     X(fleet) X(shared_limiter) X(shared_permit) X(lease) X(leader) X(publisher) X(consumer)
+/* The generated part refuses to compile where the header has a type that is not here. */
+#define FOR_ALL_TYPES(X) FOR_FREED_TYPES(X) X(call)
 
 #define AS_ENUM(name) T_##name,
 enum { FOR_ALL_TYPES(AS_ENUM) TYPES };
@@ -29,6 +32,8 @@ static tw_pipeline *rated, *idle;
 static tw_mirror *unfollowed;
 static tw_scan_hooks hooks;
 static tw_mirror_hooks mirror_hooks;
+static tw_storage storage;
+static tw_options *storage_options;
 static tw_completion completion;
 static tw_pair pair;
 static tw_bytes some_bytes;
@@ -169,6 +174,79 @@ static void *make_following(void) {
     return made;
 }
 
+/* A call to a storage: a run that waits in its callback until the call is given back. */
+static struct parked {
+    pthread_t thread;
+    tw_mirror *mirror;
+    const tw_call *call;
+    int is_over;
+} parked[8];
+
+static int32_t park(const tw_call *call, const tw_upload *upload, void *user_data) {
+    struct parked *its = user_data;
+    (void)upload;
+    __atomic_store_n(&its->call, call, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&its->is_over, __ATOMIC_SEQ_CST)) {
+        sleep_ms(1);
+    }
+    return TW_STORAGE_REJECTED;
+}
+
+static int32_t remove_none(const tw_call *call, const tw_bytes *keys, size_t count, int32_t *ends, void *user_data) {
+    (void)call;
+    (void)keys;
+    (void)count;
+    (void)ends;
+    (void)user_data;
+    return TW_STORAGE_OK;
+}
+
+static void *run_parked(void *data) {
+    struct parked *its = data;
+    tw_list *list = NULL;
+    OK(tw_mirror_sync(its->mirror, 0, NULL, 0, &list, &err));
+    OK(tw_list_free(list, &err));
+    return NULL;
+}
+
+static tw_options *make_storage_options(void) {
+    tw_options *its = new_options(TW_OPTIONS_MIRROR);
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_ADDRESS, tw_str("music"), &err));
+    OK(tw_options_set_bytes(its, TW_OPTION_MIRROR_GLOB, tw_str("file-0001"), &err));
+    OK(tw_options_set_int(its, TW_OPTION_MIRROR_SETTLE_MS, 0, &err));
+    return its;
+}
+
+static void *make_call(void) {
+    static int count;
+    CHECK(count < (int)(sizeof parked / sizeof parked[0]));
+    struct parked *its = &parked[count++];
+    tw_storage of_it = storage;
+    char name[60];
+    snprintf(name, sizeof name, "%s", numbered("parked"));
+    of_it.name = tw_str(name);
+    of_it.put = park;
+    OK(tw_warden_mirror_storage(held[T_warden], tw_str(name), storage_options, &of_it, sizeof of_it, its, NULL,
+                                &its->mirror, &err));
+    CHECK(pthread_create(&its->thread, NULL, run_parked, its) == 0);
+    EVENTUALLY(__atomic_load_n(&its->call, __ATOMIC_SEQ_CST) != NULL);
+    return (void *)its->call;
+}
+
+/* The library frees it when the callback returns; what it says of one that it has freed is the answer here. */
+static tw_status free_call(void *handle) {
+    size_t len = 0;
+    char byte;
+    for (size_t i = 0; i < sizeof parked / sizeof parked[0]; ++i) {
+        if (parked[i].call == handle && handle != NULL && !parked[i].is_over) {
+            __atomic_store_n(&parked[i].is_over, 1, __ATOMIC_SEQ_CST);
+            CHECK(pthread_join(parked[i].thread, NULL) == 0);
+            return tw_mirror_free(parked[i].mirror, NULL);
+        }
+    }
+    return tw_call_read(handle, &byte, 1, &len, NULL);
+}
+
 static void *make_jobs(void) {
     tw_jobs *made = NULL;
     OK(tw_pipeline_claim(held[T_pipeline], 2, 0, &made, &err));
@@ -240,7 +318,7 @@ static void *stopped(void) {
 
 #define FREER(type)                                                                     \
     static tw_status free_##type(void *handle) { return tw_##type##_free(handle, NULL); }
-FOR_ALL_TYPES(FREER)
+FOR_FREED_TYPES(FREER)
 
 #define AS_ROW(type) {"tw_" #type, make_##type, free_##type},
 static const struct {
@@ -295,6 +373,10 @@ static void after_success(const char *name) {
     }
     if (strcmp(name, "tw_set_log") == 0) {
         OK(tw_set_log(TW_LOG_OFF, NULL, NULL, NULL, &err));
+    }
+    if (strcmp(name, "tw_warden_mirror_storage") == 0) {
+        /* Lets go of the storage. */
+        OK(tw_warden_remove_mirror(held[T_warden], tw_str("own"), &err));
     }
     if (strncmp(name, "tw_space_", 9) == 0) {
         OK(tw_space_put(held[T_warden], tw_str("space"), tw_str("key"), tw_str("value"), &err));
@@ -379,6 +461,10 @@ static void make_fixtures(void) {
     uint64_t seq = 0;
     size_t len = 0;
     make_all_options();
+    storage_options = make_storage_options();
+    storage.name = tw_str("own");
+    storage.put = park;
+    storage.remove = remove_none;
     write_files("tree/file", FILES);
     write_file("tree/gone", "gone");
     make_dir("second");
@@ -430,6 +516,7 @@ static void free_fixtures(void) {
         OK(tw_list_free(lists[i], &err));
     }
     free_all_options();
+    OK(tw_options_free(storage_options, &err));
     OK(tw_changes_free(delivery, &err));
     OK(tw_pipeline_free(idle, &err));
     OK(tw_pipeline_free(rated, &err));

@@ -486,6 +486,15 @@ fn a_name_that_is_taken_meanwhile_is_not_replaced() {
     refused("a name taken meanwhile", failed, &[ErrorKind::AlreadyExists]);
     assert_eq!(fs::read(&dest).unwrap(), b"somebody was faster");
     assert_eq!(names(out.path()), ["f.parquet"]);
+
+    // Nor where it was asked for, when it is no Parquet file.
+    fs::remove_file(&dest).unwrap();
+    let taken = dest.clone();
+    let rows = noise(10).inspect(move |_| fs::write(&taken, "somebody was faster").unwrap());
+    let failed = export::changes(rows, 1, &one_file().replace(), &dest);
+    refused("a text taken meanwhile", failed, &[ErrorKind::AlreadyExists]);
+    assert_eq!(fs::read(&dest).unwrap(), b"somebody was faster");
+    assert_eq!(names(out.path()), ["f.parquet"]);
 }
 
 #[test]

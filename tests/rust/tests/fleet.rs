@@ -6,9 +6,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::redis::{RedisServer, clock_ns, free_port};
 use support::{ROOT, Rng, Talk, Tree, World, now_ns, refused, wait_until, within};
-use treewarden::fleet::{Consumer, Fleet, Item, Leader, Lease, SharedLimiter, Stop};
+use treewarden::fleet::{Consumer, Fleet, Item, Leader, Lease, Publisher, SharedLimiter, Stop};
 use treewarden::{Change, ErrorKind, RateLimit, Walker};
 
 const CHILD: &str = env!("CARGO_BIN_EXE_fleet_child");
@@ -295,6 +296,73 @@ fn lost_permits_close_the_limiter_and_so_does_a_longer_window() {
     longer.acquire(long()).unwrap().expect("in time").done();
 }
 
+/// Lets a Redis be known for long, so that nobody waits for what may have been granted before.
+fn known_for_long(server: &RedisServer, limiter: &SharedLimiter) {
+    assert!(limiter.try_acquire().unwrap().is_none(), "a new Redis");
+    let _ = server.command(&["HSET", "treewarden:server", "since", "1"]);
+}
+
+#[test]
+fn a_redis_that_was_replaced_and_is_promoted_again_grants_nothing_at_first() {
+    let server = redis!("a_redis_that_was_replaced_and_is_promoted_again_grants_nothing_at_first");
+    let fleet = connect(&server);
+    let limiter = fleet.limiter_with("api", &RateLimit::new(5, ms(50)), Duration::from_secs(600)).unwrap();
+    known_for_long(&server, &limiter);
+    let _permit = limiter.try_acquire().unwrap().expect("it is known for long");
+    // The same process, but what another has granted meanwhile it does not know.
+    assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]), "OK");
+    assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert!(limiter.try_acquire().unwrap().is_none());
+    let why = limiter.waiting().unwrap();
+    assert!(why.contains("was restarted or replaced"), "{why}");
+}
+
+#[test]
+fn a_shorter_hold_forgets_no_permit_that_was_granted_for_longer() {
+    let server = redis!("a_shorter_hold_forgets_no_permit_that_was_granted_for_longer");
+    let fleet = connect(&server);
+    let rate = RateLimit::new(1, ms(50)).pacing(false);
+    let before = fleet.limiter_with("api", &rate, Duration::from_secs(3_600)).unwrap();
+    known_for_long(&server, &before);
+    let _permit = before.try_acquire().unwrap().expect("it is known for long");
+    let after = fleet.limiter_with("api", &rate, ms(50)).unwrap();
+    after.enforce().unwrap();
+    assert!(after.try_acquire().unwrap().is_none(), "the permit is still held");
+    for key in ["treewarden:permits:api", "treewarden:limiter:api"] {
+        let left_ms: u64 = server.command(&["PTTL", key]).parse().unwrap();
+        assert!(left_ms > 3_500_000, "{key} is gone in {left_ms} ms");
+    }
+}
+
+#[test]
+fn a_shorter_gap_counts_from_when_it_is_enforced() {
+    let server = redis!("a_shorter_gap_counts_from_when_it_is_enforced");
+    let fleet = connect(&server);
+    let before = fleet.limiter_with("api", &RateLimit::new(2, Duration::from_secs(3_600)), ms(50)).unwrap();
+    known_for_long(&server, &before);
+    before.try_acquire().unwrap().expect("it is known for long").done();
+    assert!(before.try_acquire().unwrap().is_none(), "the next is half an hour away");
+    let after = fleet.limiter_with("api", &RateLimit::new(100, ms(1_000)), ms(50)).unwrap();
+    after.enforce().unwrap();
+    after.acquire(long()).unwrap().expect("in time").done();
+}
+
+#[test]
+fn a_call_that_does_not_wait_neither_heeds_nor_takes_an_interrupt() {
+    let server = redis!("a_call_that_does_not_wait_neither_heeds_nor_takes_an_interrupt");
+    let fleet = connect(&server);
+    let (limiter, lease) = (limiter(&fleet, 5, 50), fleet.lease("scan", ms(100)).unwrap());
+    limiter.acquire(long()).unwrap().expect("in time").done();
+    limiter.interrupt();
+    limiter.acquire(Some(Duration::ZERO)).unwrap().expect("it does not wait").done();
+    assert!(limiter.acquire(long()).unwrap().is_none(), "this one might have waited");
+
+    lead(&lease).release();
+    lease.interrupt();
+    lease.acquire(Some(Duration::ZERO)).unwrap().expect("it does not wait").release();
+    assert!(lease.acquire(long()).unwrap().is_none(), "this one might have waited");
+}
+
 #[test]
 fn many_threads_share_a_limiter_and_are_interrupted_together() {
     const THREADS: usize = 12;
@@ -416,6 +484,44 @@ fn a_lease_outlives_a_redis_that_has_lost_it() {
     refused("Redis is gone", second.renew(), &[ErrorKind::Unavailable]);
     refused("Redis is gone", lease.acquire(Some(ms(100))), &[ErrorKind::Unavailable]);
     wait_until("the lease to run out", || !second.is_valid());
+}
+
+#[test]
+fn tokens_rise_where_a_lease_is_forgotten_and_the_clock_stands() {
+    let server = redis!("tokens_rise_where_a_lease_is_forgotten_and_the_clock_stands");
+    let lease = connect(&server).lease("scan", ms(100)).unwrap();
+    lead(&lease).release();
+    // As if the clock of Redis had been set back: it stands until it has caught up.
+    let _ = server.command(&["HSET", "treewarden:server", "last", "8000000000000000"]);
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        let leader = lead(&lease);
+        tokens.push(leader.token());
+        leader.release();
+        assert_eq!(server.command(&["DEL", "treewarden:lease:scan"]), "1");
+    }
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+#[test]
+fn a_lease_whose_grant_was_lost_is_found_by_the_next_to_ask() {
+    let server = redis!("a_lease_whose_grant_was_lost_is_found_by_the_next_to_ask");
+    let fleet = Fleet::options(&server.url()).command_timeout(ms(300)).connect().unwrap();
+    let lease = fleet.lease("scan", Duration::from_secs(3_600)).unwrap();
+    assert!(lease.try_acquire().unwrap().is_none(), "a new Redis");
+    let _ = server.command(&["HSET", "treewarden:server", "since", "1"]);
+    let info = server.command(&["INFO", "server"]);
+    let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap();
+    let redis = Pid::from_raw(id).unwrap();
+    // Redis hears the question, and answers when nobody listens any more.
+    kill_process(redis, Signal::STOP).unwrap();
+    refused("no answer", lease.acquire(Some(ms(1))), &[ErrorKind::Unavailable]);
+    kill_process(redis, Signal::CONT).unwrap();
+    wait_until("the lease to be granted", || {
+        server.command(&["HGET", "treewarden:lease:scan", "owner"]).len() == 32
+    });
+    let leader = lease.acquire(long()).unwrap().expect("it is ours");
+    leader.renew().unwrap();
 }
 
 #[test]
@@ -692,6 +798,79 @@ fn changes_that_were_cut_off_unread_are_told() {
     assert!(consumer.accept_reset().unwrap());
     assert!(!consumer.accept_reset().unwrap());
     assert_eq!(drain(&consumer).len(), 2);
+}
+
+#[test]
+fn what_is_lost_while_a_reset_is_looked_at_is_told_as_well() {
+    let server = redis!("what_is_lost_while_a_reset_is_looked_at_is_told_as_well");
+    let fleet = connect(&server);
+    let world = world();
+    let mut publisher = fleet.publisher("s", world.warden(), None).unwrap();
+    let (one, other) = (fleet.consumer("s", "g", "one").unwrap(), fleet.consumer("s", "g", "other").unwrap());
+    publisher.publish_once(3).unwrap();
+    assert_eq!(drain(&one).len(), 3);
+    let trim = ["XTRIM", "treewarden:stream:s", "MAXLEN", "=", "1"];
+    publisher.publish_once(3).unwrap();
+    let _ = server.command(&trim);
+    refused("a gap", one.next(100, long()), &[ErrorKind::Reset]);
+    refused("a gap", other.next(100, long()), &[ErrorKind::Reset]);
+    assert!(other.accept_reset().unwrap());
+    publisher.publish_once(3).unwrap();
+    let _ = server.command(&trim);
+    refused("another gap", other.next(100, long()), &[ErrorKind::Reset]);
+    assert!(!one.accept_reset().unwrap(), "of that one it does not know");
+    let error = refused("another gap", one.next(100, long()), &[ErrorKind::Reset]);
+    assert!(error.message().starts_with("3 changes"), "{error}");
+    // One that was told nothing accepts what there is.
+    assert!(fleet.consumer("s", "g", "third").unwrap().accept_reset().unwrap());
+    assert_eq!(drain(&one).len(), 1);
+}
+
+#[test]
+fn a_group_or_a_stream_that_was_removed_skips_nothing_silently() {
+    let server = redis!("a_group_or_a_stream_that_was_removed_skips_nothing_silently");
+    let fleet = connect(&server);
+    let world = world();
+    let mut publisher = fleet.publisher("s", world.warden(), None).unwrap();
+    let consumer = fleet.consumer("s", "g", "one").unwrap();
+    publisher.publish_once(5).unwrap();
+    assert_eq!(consumer.next(3, long()).unwrap().len(), 3);
+    // All of it is still there: it comes again.
+    assert_eq!(server.command(&["XGROUP", "DESTROY", "treewarden:stream:s", "g"]), "1");
+    assert_eq!(drain(&consumer).len(), 5);
+
+    publisher.publish_once(4).unwrap();
+    assert_eq!(server.command(&["DEL", "treewarden:stream:s"]), "1");
+    let error = refused("four changes are gone", consumer.next(100, long()), &[ErrorKind::Reset]);
+    assert!(error.message().starts_with("4 changes"), "{error}");
+    assert!(consumer.accept_reset().unwrap());
+    assert!(drain(&consumer).is_empty());
+
+    // What the group had in hand is not known any more.
+    publisher.publish_once(2).unwrap();
+    assert_eq!(server.command(&["XGROUP", "DESTROY", "treewarden:stream:s", "g"]), "1");
+    refused("something may be lost", consumer.next(100, long()), &[ErrorKind::Reset]);
+    assert!(consumer.accept_reset().unwrap());
+    assert_eq!(drain(&consumer).len(), 2);
+}
+
+#[test]
+fn a_stream_that_knows_more_than_the_state_file_begins_with_a_reset() {
+    let server = redis!("a_stream_that_knows_more_than_the_state_file_begins_with_a_reset");
+    let fleet = connect(&server);
+    let world = world();
+    let drain_into = |mut publisher: Publisher| while publisher.publish_once(usize::MAX).unwrap() > 0 {};
+    drain_into(fleet.publisher("s", world.warden(), None).unwrap());
+    let consumer = fleet.consumer("s", "g", "one").unwrap();
+    let _ = drain(&consumer);
+    // As if a state file of long ago had been put back.
+    let _ = server.command(&["HSET", "treewarden:journal:s", "upto", "1000000"]);
+    world.tree.file("new", "x");
+    world.scan();
+    drain_into(fleet.publisher("s", world.warden(), None).unwrap());
+    let items = drain(&consumer);
+    assert_eq!(items.first().map(|item| item.change.is_none()), Some(true), "{items:?}");
+    assert!(changes(&items).iter().any(|change| change.path == b"root/new"), "{items:?}");
 }
 
 #[test]

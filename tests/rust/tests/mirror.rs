@@ -313,6 +313,49 @@ fn a_file_whose_new_name_can_have_no_object_keeps_its_old_one() {
 }
 
 #[test]
+fn names_that_can_have_no_object_hold_no_other_deletion() {
+    let (world, _clock, memory, mirror) = many(300, &options());
+    finish("the first run", &mirror);
+    for n in 0..3 {
+        world.tree.rename(format!("d{n}"), format!("line\nbreak{n}"));
+    }
+    world.tree.remove("d3/f003");
+    world.scan();
+    let report = run(&mirror);
+    assert_eq!((report.refused, report.deleted, report.held), (180, 1, 0), "{report:?}");
+    world.tree.remove("d3/f008");
+    world.scan();
+    let report = run(&mirror);
+    assert_eq!((report.refused, report.deleted, report.held), (180, 1, 0), "{report:?}");
+    assert_eq!(memory.objects().len(), 298, "the objects of the others stay");
+    // Under names that can be held they move, and what they were under goes.
+    for n in 0..3 {
+        world.tree.rename(format!("line\nbreak{n}"), format!("e{n}"));
+    }
+    world.scan();
+    let report = finish("other names", &mirror);
+    assert_eq!((report.copied, report.deleted), (180, 180), "{report:?}");
+    assert_mirrored("other names", &world, &memory);
+}
+
+#[test]
+fn what_never_came_to_be_there_is_no_loss() {
+    let (world, _clock, memory, mirror) = many(300, &options());
+    memory.script(|_| Some(failure(StorageFault::Misconfigured)));
+    refused("a storage that is not there", mirror.sync(&MirrorContext::new()), GONE);
+    memory.clear_script();
+    assert!(memory.objects().is_empty());
+    for n in 0..4 {
+        world.tree.remove(format!("d{n}"));
+    }
+    world.scan_as(ScanOptions::accept_missing);
+    assert!(!mirror.plan().unwrap().held);
+    let report = finish("there now", &mirror);
+    assert_eq!((report.uploaded, report.deleted, report.held), (60, 240, 0), "{report:?}");
+    assert_mirrored("there now", &world, &memory);
+}
+
+#[test]
 fn what_lies_in_the_way_costs_no_object_that_does_not() {
     let (world, _clock) = scanned(library);
     let remote = Tree::new();
@@ -478,6 +521,9 @@ fn a_file_is_sent_once_it_has_been_still() {
     let plan = mirror.plan().unwrap();
     // The others may have been too fresh to be trusted when they were scanned: these are not still either.
     assert!(plan.uploads == 0 && plan.unsettled >= 1, "{plan:?}");
+    // Nobody waits for an hour with the turn taken.
+    let report = within("a run that waits for nothing", move || run(&mirror));
+    assert!(report.uploaded == 0 && report.unsettled >= 1, "{report:?}");
 }
 
 // ---------------------------------------------------------------------------------- files that do not hold still
@@ -952,6 +998,26 @@ fn a_file_that_comes_back_before_its_deletion_is_not_deleted() {
     assert_eq!(memory.kept("a.txt").content, b"back");
 }
 
+#[test]
+fn a_file_that_comes_back_under_another_name_keeps_its_object() {
+    let (world, _clock, memory, mirror) = mirrored();
+    let aside = Tree::new();
+    world.tree.move_to("a.txt", &aside, "a.txt");
+    world.tree.file("new", "n");
+    world.scan();
+    // Between the plan and the deletions: while something else is sent.
+    let (warden, from, to) = (world.warden().clone(), aside.join("a.txt"), world.tree.join("d/z.txt"));
+    memory.midway(move |_| {
+        let _ = fs::rename(&from, &to);
+        let _ = warden.scan(ROOT);
+    });
+    let report = run(&mirror);
+    memory.clear_script();
+    assert_eq!((report.uploaded, report.deleted), (1, 0), "{report:?}");
+    assert_eq!(memory.kept("a.txt").content, b"one", "the only copy, until the next run");
+    catch_up("under another name", &world, &memory, &mirror);
+}
+
 // ---------------------------------------------------------------------------------- refusals of a storage
 
 #[test]
@@ -1080,6 +1146,27 @@ fn a_cancelled_run_keeps_what_was_acknowledged() {
     memory.clear_calls();
     refused("before it began", mirror.sync(&MirrorContext::new().cancel(token)), &[ErrorKind::Cancelled]);
     memory.assert_quiet("before it began");
+}
+
+#[test]
+fn what_was_stored_when_a_run_was_cancelled_is_not_sent_again() {
+    // More than are announced at once: the run ends between two such batches, whatever is on its way.
+    let (world, _clock, memory, mirror) = many(600, &options());
+    let token = CancelToken::new();
+    let (asked, its) = (AtomicUsize::new(0), token.clone());
+    memory.midway(move |_| {
+        if asked.fetch_add(1, Ordering::SeqCst) == 505 {
+            its.cancel();
+        }
+    });
+    refused("cancelled", mirror.sync(&MirrorContext::new().cancel(token)), &[ErrorKind::Cancelled]);
+    memory.clear_script();
+    let sent: BTreeSet<String> = memory.objects().into_keys().collect();
+    assert_eq!(listed(&mirror), sent);
+    memory.clear_calls();
+    finish("goes on", &mirror);
+    assert_eq!(memory.puts().len(), 600 - sent.len());
+    assert_mirrored("goes on", &world, &memory);
 }
 
 #[test]
@@ -1806,6 +1893,24 @@ fn a_file_becomes_a_directory_there_and_the_other_way_round() {
         let complete = (0..3).any(|_| run(&mirror).is_complete());
         assert!(complete, "step {step}: {:?}", mirror.status());
         assert_equal("other kinds", &naive(world.tree.path(), ""), &naive(remote.path(), ""));
+    }
+}
+
+#[test]
+fn files_that_are_in_the_way_of_each_other_change_places() {
+    let (world, _clock) = scanned(|t| {
+        t.file("x", "one").file("y/f", "two").file("stays", "three");
+    });
+    let remote = Tree::new();
+    let target = Target::directory(remote.path());
+    let mirror = world.warden().mirror_to("m", &options(), &target, &Credentials::none()).unwrap();
+    finish("the first run", &mirror);
+    for step in 0..2 {
+        world.tree.swap("x", "y");
+        world.scan();
+        let complete = (0..3).any(|_| run(&mirror).is_complete());
+        assert!(complete, "step {step}: {:?}", mirror.status());
+        assert_equal("changed places", &naive(world.tree.path(), ""), &naive(remote.path(), ""));
     }
 }
 

@@ -15,12 +15,14 @@ use support::mirror::{
     Call, Memory, Objects, PUBLIC, assert_equal, failure, finish, naive, open, options, run,
 };
 use support::work::scanned;
-use support::{ROOT, Setup, Tree, World, address, bytes_of, is_root, refused, skip, wait_until, within};
+use support::{
+    ROOT, Setup, Tree, World, address, bytes_of, is_root, now_ns, refused, skip, wait_until, within,
+};
 use treewarden::mirror::{
     AuditOptions, Credentials, Mirror, MirrorContext, MirrorReport, Purge, PurgeError, Storage, StorageFault,
     Target,
 };
-use treewarden::{Compare, ErrorKind, RateLimit, RootOptions, ScanOptions, Walker};
+use treewarden::{Clock, Compare, ContentHash, ErrorKind, RateLimit, RootOptions, ScanOptions, Walker};
 
 const BAD: &[ErrorKind] = &[ErrorKind::InvalidArgument];
 
@@ -451,6 +453,42 @@ fn a_root_added_anew_with_nothing_to_delete_is_taken_at_once() {
         assert_eq!((report.deleted, report.held), (2, 0), "{what}: {report:?}");
         assert_equal(what, &naive(other.path(), ""), &memory.objects());
     }
+}
+
+#[test]
+fn what_is_the_same_in_a_root_added_anew_keeps_its_object_while_it_moves() {
+    // Old enough for a scan to trust it, and not for the mirror.
+    let clock = Clock::manual(now_ns() + 10_000_000_000);
+    let kept = RootOptions::default().content_hash(ContentHash::Changed);
+    let world = Setup::new(Walker::Auto).clock(&clock).root(kept.clone()).build(library);
+    world.scan();
+    let memory = Memory::new();
+    let mirror = open(&world, &options().settle_ms(0), &memory);
+    finish("the first run", &mirror);
+    memory.clear_calls();
+
+    // The same files are other entries now.
+    world.warden().remove_root(ROOT).unwrap();
+    world.warden().add_root_with(ROOT, world.tree.path(), &kept).unwrap();
+    world.scan();
+    let plan = mirror.plan().unwrap();
+    assert_eq!((plan.uploads, plan.copies, plan.deletes, plan.held), (0, 0, 0, false), "{plan:?}");
+    finish("the same files", &mirror);
+    memory.assert_quiet("the same files");
+
+    let mirror = open(&world, &options().settle_ms(3_600_000), &memory);
+    world.tree.rename("a.txt", "z.txt");
+    world.scan();
+    for _ in 0..2 {
+        let report = run(&mirror);
+        assert_eq!((report.unsettled, report.deleted), (1, 0), "{report:?}");
+        assert_eq!(memory.kept("a.txt").content, b"one", "the only copy");
+    }
+    memory.assert_quiet("not still yet");
+    clock.advance_ms(7_200_000);
+    let report = finish("still", &mirror);
+    assert_eq!((report.copied, report.uploaded, report.deleted), (1, 0, 1), "{report:?}");
+    assert_mirrored("still", &world, &memory);
 }
 
 // ---------------------------------------------------------------------------------- two mirrors of one place
@@ -1103,6 +1141,59 @@ fn a_mirror_that_follows_goes_on_beside_a_cdn_that_panics() {
     assert_eq!(report.purges_waiting, 0, "{report:?}");
     assert_eq!(cdn.urls(), urls(["a.txt", "d/b.jpg", "d/e/c.bin", "empty"]));
     within("the end", move || following.stop());
+}
+
+#[test]
+fn a_cdn_that_makes_no_sense_ends_no_mirror_that_works() {
+    let cdn = Told::new();
+    let (world, memory, mirror) = in_step_with(&cdn);
+    let rate = Some(RateLimit::new(0, Duration::from_secs(1)));
+    let wrong: Arc<dyn Purge> = Arc::new(Told { rate, ..Told::default() });
+    let storage: Arc<dyn Storage> = memory.clone();
+    refused("a rate of none", world.warden().mirror_with("m", &options(), storage, Some(wrong)), BAD);
+    change_three(&world);
+    let report = finish("as it was", &mirror);
+    assert_eq!((report.purged, report.purges_waiting), (3, 0), "{report:?}");
+    assert_mirrored("as it was", &world, &memory);
+}
+
+#[test]
+fn what_is_held_is_still_told_after_a_run_that_failed() {
+    let (world, memory, _mirror) = mirrored();
+    let mirror = open(&world, &options().delete_max(0), &memory);
+    world.tree.remove("a.txt");
+    world.scan();
+    assert_eq!((run(&mirror).held, mirror.status().held), (1, 1));
+    world.tree.file("new", "n");
+    world.scan();
+    fail_puts(&memory, "new", StorageFault::Misconfigured);
+    refused("given up", mirror.sync(&MirrorContext::new()), &[ErrorKind::NotFound]);
+    assert_eq!(mirror.status().held, 1);
+}
+
+#[test]
+fn some_that_never_come_right_stop_no_run_before_the_others_had_their_turn() {
+    let memory = Memory::new();
+    let (world, mirror) = many(&memory);
+    // They come first, and a storage that fails so often is taken to be away.
+    for n in 0..30 {
+        world.tree.file(format!("a/{n}"), "never");
+    }
+    for n in 0..30 {
+        world.tree.file(format!("z/{n}"), "well");
+    }
+    world.scan();
+    memory.script(|call| match call {
+        Call::Put(key) if key.starts_with("a/") => Some(failure(StorageFault::Transient)),
+        _ => None,
+    });
+    refused("the first", mirror.sync(&MirrorContext::new()), &[ErrorKind::Io]);
+    // However this one ends: those that failed come last.
+    let _ = mirror.sync(&MirrorContext::new());
+    assert_eq!(memory.objects().keys().filter(|key| key.starts_with("z/")).count(), 30);
+    memory.clear_script();
+    finish("well again", &mirror);
+    assert_mirrored("well again", &world, &memory);
 }
 
 // ---------------------------------------------------------------------------------- a root that is held

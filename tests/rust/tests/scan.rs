@@ -1312,6 +1312,45 @@ fn a_subtree_below_a_directory_made_anew_or_gone_is_seen() {
     }
 }
 
+/// A walk that sees a file in two directories, because it was moved from the one to the other meanwhile, took it for a
+/// new one there, and for missing here the next time.
+#[test]
+fn files_that_are_moved_while_the_tree_is_scanned_keep_their_ids() {
+    for walker in both_walkers() {
+        let world = World::settled(walker, |t| {
+            for n in 0..200 {
+                t.file(format!("d{n:03}/stays"), "");
+            }
+            (0..20).for_each(|n| _ = t.file(format!("d{n:03}/moves{n}"), ""));
+        });
+        let ids = |world: &World| -> BTreeMap<Vec<u8>, u64> {
+            let snapshot = world.snapshot();
+            let moving = snapshot.files(ROOT).filter(|entry| entry.name().starts_with(b"moves"));
+            moving.map(|entry| (entry.name().to_vec(), entry.id())).collect()
+        };
+        let before = ids(&world);
+        let mut at: Vec<usize> = (0..20).collect();
+        for step in 0..40_usize {
+            std::thread::scope(|scope| {
+                // Each moves once in each scan, somewhere in it.
+                scope.spawn(|| {
+                    for (n, at) in at.iter_mut().enumerate() {
+                        (0..step * 100).for_each(|_| std::hint::spin_loop());
+                        let to = (*at + 67 + step) % 200;
+                        world.tree.rename(format!("d{at:03}/moves{n}"), format!("d{to:03}/moves{n}"));
+                        *at = to;
+                    }
+                });
+                world.scan();
+            });
+        }
+        world.scan();
+        world.scan();
+        assert_eq!(ids(&world), before);
+        world.assert_true("at rest");
+    }
+}
+
 /// The commit of a long scan put back the options that had been in force when it began.
 #[test]
 fn options_that_change_during_a_scan_are_kept_and_applied() {

@@ -12,7 +12,7 @@ use crate::path::escape;
 
 use super::super::storage::{StorageFault, StorageResult};
 use super::directory::Names;
-use super::fault::Failure;
+use super::fault::{Failure, UNREADABLE};
 use super::net::Running;
 use super::{Flavour, LONG, ObjectStorage};
 
@@ -33,7 +33,12 @@ impl ObjectStorage {
         let paths: Vec<Path> = doomed.iter().flatten().flatten().cloned().collect();
         let mut answers = self.delete_paths(&paths).into_iter();
         let mut answer = || answers.next().unwrap_or_else(|| Err(self.told(too_few())));
-        doomed.into_iter().map(|path| if path?.is_some() { answer() } else { Ok(()) }).collect()
+        let mut done: Vec<StorageResult<()>> =
+            doomed.into_iter().map(|path| if path?.is_some() { answer() } else { Ok(()) }).collect();
+        if let Some(root) = &self.root {
+            root.sync_deleted(keys, &mut done);
+        }
+        done
     }
 
     /// `None` when there is nothing of that name.
@@ -58,12 +63,16 @@ impl ObjectStorage {
         answers.map(|answer| answer.unwrap_or_else(|| Err(self.told(too_few())))).collect()
     }
 
-    /// In one request, or, where the store knows of none, one by one from now on.
+    /// In one request, or, where the store knows of none, one by one from now on. Where its answer cannot be read, what
+    /// is there no more is not known: then these are deleted one by one, and the next again together.
     fn delete_together(&self, singles: &Arc<dyn ObjectStore>, paths: &[Path]) -> Vec<StorageResult<()>> {
         let failure = match self.delete_each(&self.store, paths) {
             Ok(answers) => return answers,
             Err(failure) => failure,
         };
+        if failure.code == UNREADABLE {
+            return self.delete_by(singles, paths);
+        }
         let has_none = failure.fault == StorageFault::Unsupported;
         if !has_none && !MISTAKEN.contains(&failure.code.as_str()) {
             return self.all_failed(failure, paths.len());
@@ -136,5 +145,9 @@ impl ObjectStorage {
 }
 
 fn too_few() -> Failure {
-    Failure::new(StorageFault::Transient, "", "the store answered for other keys than it was asked about")
+    Failure::new(
+        StorageFault::Transient,
+        UNREADABLE,
+        "the store answered for other keys than it was asked about",
+    )
 }

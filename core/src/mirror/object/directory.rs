@@ -2,14 +2,15 @@
 //!
 //! Two invariants. Nothing outside the directory is written, told or deleted: no link in it is followed. And nothing
 //! is done to a file by a name that is not its own: some file systems take two names for one that differ in the case
-//! of their letters, and there an object is only what is written like its key.
+//! of their letters or in dots and spaces at their end, or know a file by a short name as well, and there an object is
+//! only what is written like its key.
 //!
 //! Both hold for what is there when it is looked at; nobody else is expected to write to the directory.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -22,6 +23,9 @@ use crate::path::escape;
 
 use super::super::storage::{Listed, StorageError, StorageFault, StorageResult};
 use super::fault::{Failure, scrub};
+
+/// The longest short name of FAT, with its dot.
+const SHORT_BYTES_MAX: usize = 12;
 
 /// The directory that objects are put into, as it was when the mirror connected.
 ///
@@ -100,7 +104,7 @@ impl Root {
     }
 
     fn wait_for(&self, key: &str) -> Claim<'_> {
-        let key = folded(key);
+        let key = claimed(key);
         let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.released.wait_while(claims, |claims| claims.contains(&key));
         free.unwrap_or_else(PoisonError::into_inner).insert(key.clone());
@@ -114,6 +118,39 @@ impl Root {
     /// `Rejected` when a link is on the way.
     pub(super) fn has(&self, key: &str, names: &mut Names) -> StorageResult<bool> {
         Ok(matches!(self.find(key, names)?, Found::Here(data) if !data.is_dir()))
+    }
+
+    /// Makes sure that what was deleted stays so: `object_store` does not. Also what was gone already, as it may be for
+    /// somebody else's deletion, or one of before whose end nobody saw.
+    pub(super) fn sync_deleted(&self, keys: &[&str], answers: &mut [StorageResult<()>]) {
+        let mut synced = HashSet::new();
+        for (key, answer) in keys.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
+            *answer = self.sync_above(key, &mut synced);
+        }
+    }
+
+    /// Syncs the directory of a key, or, where it went with the last of its files, the nearest above it.
+    fn sync_above(&self, key: &str, synced: &mut HashSet<PathBuf>) -> StorageResult<()> {
+        let mut above = key;
+        loop {
+            above = above.rsplit_once('/').map_or("", |(above, _)| above);
+            let dir = self.path.join(above);
+            if synced.contains(&dir) {
+                return Ok(());
+            }
+            match sync_dir(&dir, above.is_empty()) {
+                Ok(()) => {
+                    synced.insert(dir);
+                    return Ok(());
+                }
+                Err(error) if is_gone(&error) && !above.is_empty() => {}
+                Err(error) => {
+                    let mut failure = Failure::of_file(&dir, &error);
+                    failure.fault = StorageFault::Transient;
+                    return Err(failure.told(&[]));
+                }
+            }
+        }
     }
 
     /// True when both are names of one file.
@@ -153,7 +190,7 @@ impl Root {
                 Err(error) => return Err(failed(&path, &error)),
             };
             let above = if at.is_empty() { String::new() } else { format!("{at}/") };
-            if let Some(other) = names.other(&dir, name).map_err(|error| failed(&dir, &error))? {
+            if let Some(other) = names.other(&dir, name, &data).map_err(|error| failed(&dir, &error))? {
                 return Ok(Found::Other(format!("{above}{other}")));
             }
             at = format!("{above}{name}");
@@ -238,10 +275,12 @@ impl Names {
     /// The name by which the file system finds what was asked for as `name`, where that is another one.
     ///
     /// Whether it takes names for one is nowhere told: a name in the other case that is there as well is a reason to
-    /// read what names there are. On an ordinary file system it hardly ever is.
-    fn other(&mut self, dir: &Path, name: &str) -> io::Result<Option<String>> {
+    /// read what names there are, and so is a name that FAT may have made or cut. On an ordinary file system either
+    /// is rare. `found` is what is there.
+    fn other(&mut self, dir: &Path, name: &str, found: &Metadata) -> io::Result<Option<String>> {
         let is_there = |other: &String| fs::symlink_metadata(dir.join(other)).is_ok();
-        if !swapped(name).iter().any(is_there) {
+        let is_odd = is_cut(name) || is_short(name);
+        if !is_odd && !swapped(name).iter().any(is_there) {
             return Ok(None);
         }
         let listed = match self.0.entry(dir.to_owned()) {
@@ -251,8 +290,34 @@ impl Names {
                 new.insert(entries.collect::<io::Result<_>>()?)
             }
         };
-        Ok(written_otherwise(name, listed))
+        let other = written_otherwise(name, listed);
+        if other.is_some() || !is_odd || listed.contains(OsStr::new(name)) {
+            return Ok(other);
+        }
+        // It has another name altogether. A name that is no text is nobody's, but it is one.
+        let id = |data: &Metadata| (data.dev(), data.ino());
+        let is_it = |other: &&OsString| {
+            fs::symlink_metadata(dir.join(other)).is_ok_and(|data| id(&data) == id(found))
+        };
+        Ok(listed.iter().find(is_it).map(|other| other.to_string_lossy().into_owned()))
     }
+}
+
+/// FAT and exFAT cut dots and spaces at the end of a name.
+fn is_cut(name: &str) -> bool {
+    name.ends_with(['.', ' '])
+}
+
+/// A name as FAT makes it up for a longer one, `LONGNA~1.TXT`.
+fn is_short(name: &str) -> bool {
+    let is_numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    name.len() <= SHORT_BYTES_MAX && name.split('~').skip(1).any(is_numbered)
+}
+
+/// The same for all keys that any file system takes for one before either is there.
+fn claimed(key: &str) -> String {
+    let names: Vec<&str> = key.split('/').map(|name| name.trim_end_matches(['.', ' '])).collect();
+    folded(&names.join("/"))
 }
 
 /// The name that differs from this one in the case of its letters alone, where this one itself is not listed.
@@ -302,6 +367,17 @@ fn alone(mut letters: impl Iterator<Item = char>, otherwise: char) -> char {
 fn etag(data: &Metadata) -> String {
     let modified = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     format!("{:x}-{:x}-{:x}", data.ino(), modified.unwrap_or_default().as_micros(), data.len())
+}
+
+/// Makes the names in a directory durable. Some file systems have nothing to sync there and say so.
+fn sync_dir(path: &Path, is_root: bool) -> io::Result<()> {
+    if !is_root && !fs::symlink_metadata(path)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    match File::open(path).and_then(|dir| dir.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
 }
 
 /// Opens a directory, and nothing that has become a link since it was told of.
@@ -413,6 +489,52 @@ mod tests {
         assert_eq!(names.0.len(), 1, "only where there are two such names: {names:?}");
         assert!(root.is_linked("A.jpg", "a.JPG").unwrap());
         assert!(!root.is_linked("A.jpg", "Sub/x").unwrap());
+    }
+
+    #[test]
+    fn a_name_that_is_cut_or_made_up_is_not_that_of_another_file() {
+        let (dir, root) = root();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("longer name.txt"), "1").unwrap();
+        for name in ["a.", "a ", "LONGER~1.TXT", "b~1"] {
+            fs::write(at(name), "2").unwrap();
+            // Listed just so, as on most file systems.
+            let found = fs::symlink_metadata(at(name)).unwrap();
+            assert_eq!(Names::default().other(dir.path(), name, &found).unwrap(), None, "{name}");
+            root.claim(name).unwrap();
+            fs::remove_file(at(name)).unwrap();
+            // Found, and listed by another name alone.
+            let found = fs::symlink_metadata(at("longer name.txt")).unwrap();
+            let other = Names::default().other(dir.path(), name, &found).unwrap();
+            assert_eq!(other.as_deref(), Some("longer name.txt"), "{name}");
+        }
+        let mut names = Names::default();
+        let found = fs::symlink_metadata(at("longer name.txt")).unwrap();
+        for name in ["a", "a.txt~", "~", "no-short-name~1.txt"] {
+            assert_eq!(names.other(dir.path(), name, &found).unwrap(), None, "{name}");
+        }
+        assert!(names.0.is_empty(), "nothing was listed: {names:?}");
+        assert_eq!(claimed("A. /b.."), claimed("a/B"));
+        assert_ne!(claimed("a.b"), claimed("ab"));
+    }
+
+    #[test]
+    fn the_directory_of_what_was_deleted_is_synced_or_the_nearest_that_is_left() {
+        let (dir, root) = root();
+        fs::create_dir_all(dir.path().join("d/e")).unwrap();
+        fs::write(dir.path().join("f"), "1").unwrap();
+        let mut synced = HashSet::new();
+        for key in ["d/e/gone", "d/e/gone-too", "d/none/gone", "f/below", "none/none/gone", "gone"] {
+            root.sync_above(key, &mut synced).unwrap();
+        }
+        let expected = ["d/e", "d", ""].map(|name| dir.path().join(name));
+        assert_eq!(synced, HashSet::from(expected));
+        let refused = Err(StorageError::new(StorageFault::Denied, "no"));
+        let mut answers = [Ok(()), refused.clone()];
+        drop(dir);
+        root.sync_deleted(&["d/gone", "d/kept"], &mut answers);
+        assert_eq!(answers[0].as_ref().unwrap_err().fault, StorageFault::Transient);
+        assert_eq!(answers[1], refused);
     }
 
     #[test]

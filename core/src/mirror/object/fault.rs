@@ -10,12 +10,15 @@ use std::time::Duration;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::path::escape;
+use crate::sys::Errno;
 
 use super::super::storage::{StorageError, StorageFault};
 use super::wire::COPY_FAILED;
 
 const MESSAGE_CHARS_MAX: usize = 500;
 const HIDDEN: &str = "***";
+/// A code of our own: what the store answered makes no sense, so it says nothing of what it was asked for.
+pub(super) const UNREADABLE: &str = "Unreadable";
 /// Before the answer of a store that came under the status 200, and that `object_store` takes for a failure.
 const ANSWERED: &str = "Server returned error response: ";
 
@@ -88,7 +91,8 @@ impl Failure {
             next = one.source();
         }
         if let Some(http) = http {
-            return Self::new(StorageFault::Transient, "", unreachable(http));
+            let code = if http.kind() == HttpErrorKind::Decode { UNREADABLE } else { "" };
+            return Self::new(StorageFault::Transient, code, unreachable(http));
         }
         let text = error.to_string();
         if let Some(refused) = Refused::in_text(&text) {
@@ -107,7 +111,7 @@ impl Failure {
             object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
                 StorageFault::Unsupported
             }
-            _ => StorageFault::Transient,
+            _ => return Self::new(StorageFault::Transient, UNREADABLE, text),
         };
         Self::new(fault, "", text)
     }
@@ -120,6 +124,9 @@ fn of_io(error: &io::Error) -> (StorageFault, &'static str) {
         K::PermissionDenied => (StorageFault::Denied, "PermissionDenied"),
         K::ReadOnlyFilesystem => (StorageFault::Denied, "ReadOnlyFilesystem"),
         K::InvalidFilename => (StorageFault::Rejected, "InvalidFilename"),
+        // What a file system says of a name that it cannot hold, as FAT of one with a colon.
+        K::InvalidInput => (StorageFault::Rejected, "InvalidInput"),
+        _ if error.raw_os_error() == Some(Errno::ILSEQ.raw_os_error()) => (StorageFault::Rejected, "ILSEQ"),
         K::FileTooLarge => (StorageFault::Rejected, "FileTooLarge"),
         K::IsADirectory => (StorageFault::Occupied, "IsADirectory"),
         K::NotADirectory => (StorageFault::Occupied, "NotADirectory"),
@@ -150,6 +157,45 @@ fn unreachable(error: &HttpError) -> String {
         next = one.source();
     }
     text
+}
+
+/// What is wrong with a page of a listing, if anything is: a store that fails under the status 200, or that neither ends
+/// nor goes on. `object_store` takes the one for an empty bucket and the other for the end, and an audit would then
+/// miss what was not told.
+pub(super) fn flaw_of_page(body: &[u8], asked: Option<&str>) -> Option<Flaw> {
+    let text = String::from_utf8_lossy(body);
+    if root_element(&text) == Some("Error") {
+        return Some(Flaw::Refused);
+    }
+    let next = between(&text, "<NextContinuationToken>", "</NextContinuationToken>").map(str::trim);
+    let next = next.filter(|token| !token.is_empty()).map(plain);
+    let is_cut = between(&text, "<IsTruncated>", "</IsTruncated>").is_some_and(|told| told.trim() == "true");
+    match next {
+        None if is_cut => Some(Flaw::Strange("the listing has more pages, and the store does not say which")),
+        Some(next) if asked == Some(next.as_str()) => {
+            Some(Flaw::Strange("the store answers one page of the listing again and again"))
+        }
+        _ => None,
+    }
+}
+
+/// See [`flaw_of_page`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It is a refusal.
+    Refused,
+    /// It makes no sense.
+    Strange(&'static str),
+}
+
+/// The name of the outermost element.
+fn root_element(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    while let Some(declaration) = rest.strip_prefix("<?") {
+        rest = declaration.split_once("?>")?.1.trim_start();
+    }
+    let name = rest.strip_prefix('<')?;
+    name.split(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).next()
 }
 
 /// The entity tag of an object whose parts were put together, from an answer that `object_store` takes for a failure:
@@ -189,6 +235,17 @@ impl Refused {
         // Azure adds an id and a time on lines of their own.
         message.truncate(message.find('\n').unwrap_or(message.len()));
         Self { status, wait, code: found, message: message.trim().to_owned() }
+    }
+
+    /// Without these, which the request held: a store may repeat them.
+    pub(super) fn without(mut self, secrets: &[String]) -> Self {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            self.message = self.message.replace(secret.as_str(), HIDDEN);
+            if self.code.contains(secret.as_str()) {
+                self.code.clear();
+            }
+        }
+        self
     }
 
     /// Of the metadata service of this machine, which is asked for credentials.
@@ -565,6 +622,12 @@ mod tests {
             let error = object_store::Error::Generic { store: "LocalFileSystem", source };
             assert_eq!(Failure::of_copy(&error).fault, fault, "{kind}");
         }
+        for errno in [Errno::INVAL, Errno::ILSEQ] {
+            let source = Box::new(io::Error::from(errno));
+            let error = object_store::Error::Generic { store: "LocalFileSystem", source };
+            assert_eq!(Failure::of_put(&error).fault, StorageFault::Rejected, "{errno}");
+            assert_eq!(Failure::of_copy(&error).fault, StorageFault::Unsupported, "{errno}");
+        }
         let failure = Failure::of_file(Path::new("/srv/a\nb"), &io::ErrorKind::NotADirectory.into());
         assert_eq!(failure.fault, StorageFault::Occupied);
         assert!(failure.message.starts_with(r"`/srv/a\nb`: "), "{failure:?}");
@@ -596,6 +659,40 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_are_none_are_found_out() {
+        let strange = |flaw: Option<Flaw>| matches!(flaw, Some(Flaw::Strange(_)));
+        let refused = "\u{feff}<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code></Error>";
+        assert_eq!(flaw_of_page(refused.as_bytes(), None), Some(Flaw::Refused));
+        for (page, asked, is_strange) in [
+            ("<IsTruncated>false</IsTruncated>", None, false),
+            ("<IsTruncated>true</IsTruncated>", None, true),
+            ("<IsTruncated> true </IsTruncated><NextContinuationToken/>", None, true),
+            (
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>",
+                None,
+                false,
+            ),
+            (
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>",
+                Some("a&b"),
+                true,
+            ),
+            (
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>c</NextContinuationToken>",
+                Some("a&b"),
+                false,
+            ),
+            ("<Contents><Key>&lt;Error&gt;</Key></Contents>", None, false),
+        ] {
+            let body = format!("<ListBucketResult xmlns=\"h\">{page}</ListBucketResult>");
+            assert_eq!(strange(flaw_of_page(body.as_bytes(), asked)), is_strange, "{page}");
+        }
+        for odd in ["", "<", "<?", "<?x", "{}", "<Errors/>"] {
+            assert_eq!(flaw_of_page(odd.as_bytes(), None), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn a_refusal_is_told_with_what_to_do() {
         let body =
             b"<Error><Code>RequestTimeTooSkewed</Code><Message>It&apos;s &amp;lt;\nTime: x</Message></Error>";
@@ -609,6 +706,11 @@ mod tests {
         assert_eq!(
             Refused::new(404, None, "BlobNotFound", b"").to_string(),
             "the store answered 404 BlobNotFound"
+        );
+        let body = b"<Error><Code>InvalidToken</Code><Message>tok+en= is no token</Message></Error>";
+        assert_eq!(
+            Refused::new(400, None, "", body).without(&[String::new(), "tok+en=".to_owned()]).to_string(),
+            "the store answered 400 InvalidToken: *** is no token"
         );
         for odd in [&b"<html>502</html>"[..], b"\xff\0", b"<Code>", b"{}", b"[1", b"<Code>a b\n</Code>"] {
             assert_eq!(Refused::new(502, None, "", odd).to_string(), "the store answered 502");

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::super::storage::StorageFault;
-use super::fault::Failure;
+use super::fault::{Failure, UNREADABLE};
 
 const THREADS: usize = 2;
 /// How often who waits looks whether that is still wanted.
@@ -113,7 +113,7 @@ impl<T> Running<T> {
                 Ok(answer) => return answer,
                 Err(RecvTimeoutError::Disconnected) => {
                     let text = "the request broke off without an answer";
-                    return Err(Failure::new(StorageFault::Transient, "", text));
+                    return Err(Failure::new(StorageFault::Transient, UNREADABLE, text));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

@@ -18,10 +18,12 @@ use super::super::storage::{Put, StorageError, StorageFault, StorageResult};
 use super::fault::{Failure, tag_of_completed};
 use super::net::{Running, within};
 use super::wire::Answer;
-use super::{LONG, ObjectStorage, REQUEST, head, mismatch, read, sum};
+use super::{Flavour, LONG, ObjectStorage, REQUEST, head, mismatch, read, sum};
 
 const PARTS_MAX: u64 = 10_000;
 const MIB: u64 = 1 << 20;
+/// The longest part that any store takes, 5 GiB.
+const PART_BYTES_MAX: u64 = 5 << 30;
 /// A cut connection does not send a large file back to its beginning.
 const ATTEMPTS: u32 = 3;
 /// How long the parts of a file that was cancelled may take to go.
@@ -82,21 +84,31 @@ impl<'a> Parts<'a> {
         put: &'a Put<'a>,
         size: u64,
     ) -> StorageResult<PutResult> {
+        let wanted = put.part_bytes.clamp(1, PART_BYTES_MAX);
+        let len = match storage.flavour {
+            // A file is written to, in however many parts it is read.
+            Flavour::Directory => wanted,
+            _ => part_len(size, wanted),
+        };
+        if len > PART_BYTES_MAX {
+            let text =
+                format!("no store takes {size} bytes: they do not fit into {PARTS_MAX} parts of 5 GiB");
+            return Err(StorageError::new(StorageFault::Rejected, text));
+        }
         let session = begin(storage, &path, put)?;
         let mut parts =
             Self { storage, path, put, session, window: VecDeque::new(), ids: Vec::new(), sums: Vec::new() };
-        let done = parts.send(size);
+        let done = parts.send(size, len);
         if done.is_err() {
             parts.give_up();
         }
         done
     }
 
-    fn send(&mut self, size: u64) -> StorageResult<PutResult> {
+    fn send(&mut self, size: u64, len: u64) -> StorageResult<PutResult> {
         if let Session::Numbered { id, .. } = &self.session {
             self.put.source.begins(id)?;
         }
-        let len = part_len(size, self.put.part_bytes);
         let at_a_time = self.put.parts_at_a_time.max(1);
         let (mut offset, mut index) = (0, 0);
         while offset < size {

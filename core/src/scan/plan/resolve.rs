@@ -50,7 +50,11 @@ pub(super) fn plan(
     };
     resolver.collect_lost(&replaced);
     resolver.index_new_dirs();
-    let adds = resolver.adds();
+    let mut adds = resolver.adds();
+    if !context.is_look {
+        resolver.drop_seen_twice(&mut adds);
+        resolver.collect_moved_behind(&mut adds);
+    }
     resolver.pair_moves(&adds);
     resolver.revive(&adds);
     resolver.read_content(pool)?;
@@ -91,7 +95,7 @@ fn proven(context: &Context, found: Vec<Found>) -> Vec<Found> {
 }
 
 /// True when a file system is mounted somewhere below a directory.
-fn holds_mount(node: &Arc<DirNode>) -> bool {
+pub(super) fn holds_mount(node: &Arc<DirNode>) -> bool {
     let mut pending = vec![node];
     while let Some(node) = pending.pop() {
         for kid in node.pages.iter().flat_map(|page| page.kids.iter()) {
@@ -137,14 +141,7 @@ impl Resolver<'_> {
             let id = head.map_or(0, |head| head.node);
             let stub = Item { record: Record::stub(name, id), what: What::Added, old_hash: None };
             let place = *places.entry(parent.to_vec()).or_insert_with(|| {
-                self.dirs.push(Dir {
-                    path: parent.to_vec(),
-                    head: None,
-                    is_new: false,
-                    items: Vec::new(),
-                    lost: Vec::new(),
-                    ignored: Vec::new(),
-                });
+                self.dirs.push(Dir::unchanged(parent.to_vec()));
                 self.dirs.len() - 1
             });
             if let Some(dir) = self.dirs.get_mut(place) {
@@ -154,7 +151,7 @@ impl Resolver<'_> {
         self.lost = lost;
     }
 
-    fn index_new_dirs(&mut self) {
+    pub(super) fn index_new_dirs(&mut self) {
         let new = self.dirs.iter().enumerate().filter(|(_, dir)| dir.is_new);
         self.new_dirs = new.map(|(i, dir)| (dir.path.clone(), i)).collect();
     }
@@ -172,18 +169,18 @@ impl Resolver<'_> {
         adds
     }
 
-    fn path_of(&self, (d, i): (usize, usize)) -> Vec<u8> {
+    pub(super) fn path_of(&self, (d, i): (usize, usize)) -> Vec<u8> {
         let dir = self.dirs.get(d);
         let name = dir.and_then(|dir| dir.items.get(i)).map_or(&[][..], |item| &item.record.name);
         path::join(dir.map_or(&[], |dir| &dir.path), name)
     }
 
-    fn item(&mut self, (d, i): (usize, usize)) -> Option<&mut Item> {
+    pub(super) fn item(&mut self, (d, i): (usize, usize)) -> Option<&mut Item> {
         self.dirs.get_mut(d)?.items.get_mut(i)
     }
 
     /// The facts of a new entry; those of a directory lie in its own head.
-    fn stat_of(&self, at: (usize, usize), path: &[u8]) -> Option<Stat> {
+    pub(super) fn stat_of(&self, at: (usize, usize), path: &[u8]) -> Option<Stat> {
         let item = self.dirs.get(at.0)?.items.get(at.1)?;
         if !is_dir(&item.record) {
             return Some(item.record.stat);
@@ -196,7 +193,7 @@ impl Resolver<'_> {
         self.context.compare.trusts_inode() && !self.context.adopt
     }
 
-    fn identity(&self, stat: &Stat) -> Option<Identity> {
+    pub(super) fn identity(&self, stat: &Stat) -> Option<Identity> {
         (self.trusts_identity() && stat.inode != 0).then(|| stat.identity())
     }
 

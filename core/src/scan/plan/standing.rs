@@ -38,7 +38,7 @@ pub(super) fn standing(live: &Arc<DirNode>, mut found: Vec<Found>) -> Vec<Found>
 }
 
 /// A path and every path above it but the root's.
-fn above(at: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn above(at: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = at.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
     ends.chain([at.len()]).filter_map(|end| at.get(..end))
 }

@@ -30,6 +30,52 @@ pub(crate) fn mirror_wanted(options: Option<&OptionsObject>) -> Outcome<MirrorWa
     Ok(MirrorWanted { place: place(&said)?, credentials: credentials(&said)?, cdn: cdn(&said)? })
 }
 
+/// What a mirror to a storage of the program is to be opened with.
+pub(crate) struct StorageWanted {
+    pub(crate) options: MirrorOptions,
+    pub(crate) public_url: Option<String>,
+    pub(crate) cdn: Option<Arc<dyn Purge>>,
+}
+
+/// Options of the kind `TW_OPTIONS_MIRROR`, for a storage that knows by itself where it is and how to get in.
+pub(crate) fn storage_wanted(options: Option<&OptionsObject>) -> Outcome<StorageWanted> {
+    let said = Settings::of(options, TW_OPTIONS_MIRROR)?;
+    refuse(&said, &OF_TARGET, "with a storage of the program")?;
+    let address = said.all_bytes(TW_OPTION_MIRROR_ADDRESS).last().ok_or_else(|| {
+        Failure::invalid("a mirror to a storage of the program needs `TW_OPTION_MIRROR_ADDRESS`")
+    })?;
+    let prefix = said.text(TW_OPTION_MIRROR_PREFIX).unwrap_or_default();
+    let public_url = match said.text(TW_OPTION_MIRROR_PUBLIC_URL) {
+        None => None,
+        Some(url) => {
+            // The engine judges it with a target, whatever that is.
+            let target = Target::directory("/").public_url(url);
+            target.check()?;
+            target.get_public_url().map(str::to_owned)
+        }
+    };
+    let options = limits(&said, MirrorOptions::new(address).prefix(prefix))?;
+    Ok(StorageWanted { options, public_url, cdn: cdn(&said)? })
+}
+
+/// Options that say where a target is, and how to get in.
+const OF_TARGET: [i32; 14] = [
+    TW_OPTION_MIRROR_TARGET,
+    TW_OPTION_MIRROR_ENDPOINT,
+    TW_OPTION_MIRROR_REGION,
+    TW_OPTION_MIRROR_VIRTUAL_HOSTED,
+    TW_OPTION_MIRROR_OPAQUE_ETAGS,
+    TW_OPTION_MIRROR_ACCESS_KEY,
+    TW_OPTION_MIRROR_SECRET_KEY,
+    TW_OPTION_MIRROR_SESSION_TOKEN,
+    TW_OPTION_MIRROR_ANONYMOUS,
+    TW_OPTION_MIRROR_INSTANCE,
+    TW_OPTION_MIRROR_AZURE_KEY,
+    TW_OPTION_MIRROR_AZURE_SAS,
+    TW_OPTION_MIRROR_SERVICE_ACCOUNT,
+    TW_OPTION_MIRROR_GCS_TOKEN,
+];
+
 /// Options that mean nothing for a mirror that is opened as it was made.
 const OF_PLACE: [i32; 20] = [
     TW_OPTION_MIRROR_ENDPOINT,
