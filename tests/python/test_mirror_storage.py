@@ -641,7 +641,6 @@ class Odd(Shelf):
         (Shelf(), {"anonymous": True}, tw.InvalidArgumentError),
         (Shelf(), {"access_key": "id", "secret_key": SECRET}, tw.InvalidArgumentError),
         (Shelf(), {"gcs_token": SECRET}, tw.InvalidArgumentError),
-        (Shelf(), {"prefix": "/"}, tw.InvalidArgumentError),
         (Shelf(), {"uploads": 0}, tw.InvalidArgumentError),
         (Shelf(), {"colour": "red"}, TypeError),
     ],
