@@ -3264,6 +3264,7 @@ struct StorageCalls;
 }
 
 /// What a Storage throws to say more than "it may work the next time". `what()` is one sentence, without any secret.
+/// Of other exceptions the words are told to nobody.
 class StorageError : public std::runtime_error {
 public:
     /// With StorageFault::Throttled, for how long the storage asks everybody to wait, where it says so.
@@ -3428,8 +3429,10 @@ private:
                 return TW_STORAGE_OK;
             } catch (const StorageError &why) {
                 return fail(lent, why.fault(), why.what(), why.retry_after());
-            } catch (const std::exception &why) {
-                return fail(lent, StorageFault::Transient, why.what(), std::nullopt);
+            } catch (const std::exception &) {
+                // Not its words: they may quote what was sent.
+                return fail(lent, StorageFault::Transient, "the storage of the program threw an exception",
+                            std::nullopt);
             }
         } catch (...) {
             // Also where the reason could not be left, for lack of memory.

@@ -21,7 +21,7 @@ class Storage(Protocol):
     asks for a pause, ``Permanent`` gives a file up until it changes, ``PermissionError`` says that the credentials are
     wrong, ``FileNotFoundError`` that the object is not there, ``NotImplementedError`` that the storage cannot do this;
     anything else is tried again. It goes to the log, ``logging.getLogger("treewarden")``; reports and states name its
-    class alone.
+    class alone. They must not run the mirror that they are for, nor audit or plan it: that waits for them.
 
     An object that has more is asked for more:
 

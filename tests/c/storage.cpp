@@ -167,7 +167,8 @@ void what_it_throws_is_an_answer() {
         CHECK(report.failed + report.refused == 2 && report.uploaded == 0 && report.first_errors.size() == 2);
         return report.first_errors.at(0).message;
     };
-    CHECK(message([] { throw std::runtime_error("no network"); }) == "no network" && memory->puts == 4);
+    CHECK(message([] { throw std::runtime_error("no network"); }) == "the storage of the program threw an exception" &&
+          memory->puts == 4);
     CHECK(message([] { throw 7; }) == "the storage gave no reason");
     CHECK(message([] { throw std::bad_alloc(); }).size() > 0);
     CHECK(message([] { throw tw::StorageError(tw::StorageFault::Throttled, "slow down", 1ms); }) == "slow down");
@@ -204,7 +205,7 @@ void what_cannot_be_removed_stays() {
     memory->stuck.clear();
     memory->trouble = [] { throw std::runtime_error("no network"); };
     report = mirror.sync(Deletes::Accept);
-    CHECK(report.deleted == 0 && report.failed == 1 && report.first_errors.at(0).message == "no network");
+    CHECK(report.deleted == 0 && report.failed == 1 && report.first_errors.at(0).message == "the storage of the program threw an exception");
     memory->trouble = nullptr;
     CHECK(mirror.sync(Deletes::Accept).deleted == 1 && !memory->get("p/a.txt"));
 }

@@ -174,10 +174,15 @@ impl Pool {
     /// As [`Pool::call`], for what makes things better and may be left out: does not even try while Redis is
     /// known to be away, so that nobody waits for one timeout after another.
     pub(super) fn try_call<T>(&self, job: impl FnMut(&mut Link) -> RedisResult<T>) -> Option<T> {
-        if self.outage().as_ref().is_some_and(|outage| outage.last.elapsed() < REST) {
+        if self.rests() {
             return None;
         }
         self.call(job).inspect_err(|error| tracing::debug!(%error, "Redis was not told")).ok()
+    }
+
+    /// True while [`Pool::try_call`] does not even try.
+    pub(super) fn rests(&self) -> bool {
+        self.outage().as_ref().is_some_and(|outage| outage.last.elapsed() < REST)
     }
 
     /// Says for how long Redis has not answered, and why.

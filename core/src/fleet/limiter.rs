@@ -184,9 +184,12 @@ impl SharedLimiter {
         if let Ok(Some(asked)) = ended {
             return Ok(Some(self.permit(id, asked)));
         }
-        // It may have been granted, and the answer lost.
-        if is_doubtful && !shared.end(&id, "unused") {
+        // It may have been granted, and the answer lost. What gives it back may be read later than whatever is sent
+        // after that: an id for which that was sent is never used again.
+        if is_doubtful && shared.pool.rests() {
             shared.doubts.keep(id);
+        } else if is_doubtful {
+            shared.end(&id, "unused");
         }
         ended.map(|_| None)
     }

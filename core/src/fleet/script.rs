@@ -65,11 +65,11 @@ if action == 'acquire' then
     answer = {4, open - now, now - since}
   elseif now < closed then
     answer = {6, closed - now, 0}
+  elseif now < paused then
+    answer = {3, paused - now, 0}
   elseif redis.call('ZSCORE', KEYS[3], permit) then
     -- The answer to the first time of asking was lost.
     redis.call('ZADD', KEYS[3], text(now + hold), permit)
-  elseif now < paused then
-    answer = {3, paused - now, 0}
   elseif count >= limit then
     local oldest = tonumber(redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2])
     answer = {1, math.min(oldest, now) + window - now, count}

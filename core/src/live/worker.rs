@@ -126,12 +126,10 @@ impl Escort for Companion {
 
     fn missed(&self, dir: &[u8]) {
         let (above, name) = split_last(dir);
+        // Where nobody hears of anything the next poll sees what became of it: it may be unmounted, not deleted.
         if self.backend.is_some() && !self.root.blind.holds(above) {
-            return self.root.again(above, name);
+            self.root.again(above, name);
         }
-        // Nobody heard of it: it may be unmounted, not deleted.
-        let names = BTreeMap::from([(name.into(), true)]);
-        self.root.tell(|state| state.untold.push(Look { path: above.to_vec(), names, ..Look::default() }));
     }
 
     fn again(&self, dir: &[u8], name: &[u8]) {

@@ -118,6 +118,7 @@ impl Content {
             give(&[]);
             return Ok(());
         }
+        let is_kept = self.block.is_some();
         let (block, from) = match self.block.take() {
             Some(block) => block,
             None => {
@@ -140,7 +141,10 @@ impl Content {
         let (len, taken) = (rest.len(), give(rest));
         self.given += taken as u64;
         if taken < len {
-            self.block = Some((block, from + taken));
+            // What is kept holds none of the memory of all uploads: others may wait for it for longer than until the
+            // next call.
+            let left = || -> Block { Box::new(rest.get(taken..).unwrap_or_default().to_vec()) };
+            self.block = Some(if is_kept { (block, from + taken) } else { (left(), 0) });
         }
         Ok(())
     }

@@ -288,6 +288,10 @@ impl Storage for Callbacks {
         });
         match told {
             Ok((TW_STORAGE_OK, notes)) => ends.into_iter().map(|code| end(code, &notes)).collect(),
+            // Which of them is not there it has not said.
+            Ok((TW_STORAGE_NOT_FOUND, notes)) if keys.len() > 1 => {
+                keys.iter().map(|_| end(TW_STORAGE_TRANSIENT, &notes)).collect()
+            }
             Ok((code, notes)) => keys.iter().map(|_| end(code, &notes)).collect(),
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         }

@@ -4,7 +4,7 @@
 //! Must never show the words of an exception outside of the log: they may quote what was sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -372,9 +372,18 @@ impl Drop for UnderWay {
 ///
 /// What `atexit` raises.
 pub(super) fn await_calls_at_end(py: Python<'_>) -> PyResult<()> {
-    static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    let before = REGISTERED.swap(process, Ordering::SeqCst);
+    if before == process {
+        return Ok(());
+    }
+    if before != 0 {
+        // The calls that were under way in the parent are none of this child.
+        CALLS.store(0, Ordering::SeqCst);
+        ENDING.store(false, Ordering::SeqCst);
+    }
     let register = || -> PyResult<()> {
-        let process = std::process::id();
         let end = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<bool> {
             let py = args.py();
             // In the child of a fork those that were under way are the parent's.
@@ -391,7 +400,7 @@ pub(super) fn await_calls_at_end(py: Python<'_>) -> PyResult<()> {
         py.import(intern!(py, "atexit"))?.call_method1(intern!(py, "register"), (end,))?;
         Ok(())
     };
-    REGISTERED.get_or_try_init(py, register).map(|_| ())
+    register().inspect_err(|_| REGISTERED.store(0, Ordering::SeqCst))
 }
 
 /// What an exception of a program's own storage or CDN means, and a sentence that begins with `what`. It is logged,

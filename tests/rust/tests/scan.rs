@@ -1351,6 +1351,28 @@ fn files_that_are_moved_while_the_tree_is_scanned_keep_their_ids() {
     }
 }
 
+#[test]
+fn what_was_moved_out_of_a_directory_that_is_ignored_now_is_new() {
+    for walker in both_walkers() {
+        for nested in [false, true] {
+            let world = World::settled(walker, |t| {
+                t.file("tmp/x", "x").file("tmp/deep/y", "y").file("keep/z", "z");
+            });
+            if nested {
+                world.warden().add_root("inner", world.tree.join("tmp")).unwrap();
+            } else {
+                let rules = IgnoreRules::new(["tmp/"]).unwrap();
+                world.warden().set_root_options(ROOT, &RootOptions::default().ignore(rules)).unwrap();
+            }
+            world.tree.rename("tmp/x", "keep/x").rename("tmp/deep", "keep/deep");
+            let report = world.scan();
+            assert!(report.is_clean(), "{report:?}");
+            assert_eq!((report.forgotten, report.added, report.moved, report.missing), (2, 2, 0, 0));
+            world.expect_ls("elsewhere", &["keep/deep/y", "keep/x", "keep/z"]);
+        }
+    }
+}
+
 /// The commit of a long scan put back the options that had been in force when it began.
 #[test]
 fn options_that_change_during_a_scan_are_kept_and_applied() {

@@ -369,13 +369,20 @@ fn etag(data: &Metadata) -> String {
     format!("{:x}-{:x}-{:x}", data.ino(), modified.unwrap_or_default().as_micros(), data.len())
 }
 
+/// Nothing that trying again would change.
+fn cannot_be_synced(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
+}
+
 /// Makes the names in a directory durable. Some file systems have nothing to sync there and say so.
 fn sync_dir(path: &Path, is_root: bool) -> io::Result<()> {
     if !is_root && !fs::symlink_metadata(path)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     match File::open(path).and_then(|dir| dir.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        Err(error) if cannot_be_synced(&error) => Ok(()),
         done => done,
     }
 }

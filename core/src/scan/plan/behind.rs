@@ -51,11 +51,22 @@ impl Resolver<'_> {
             return;
         }
         let lost: HashSet<Vec<u8>> = self.lost.iter().map(|lost| lost.path.clone()).collect();
+        // What is ignored by now is forgotten with all that lies below it.
+        let ignored: HashSet<Vec<u8>> = self
+            .dirs
+            .iter()
+            .flat_map(|dir| dir.ignored.iter().map(|name| path::join(&dir.path, name)))
+            .collect();
         let view = self.view;
         let mut gone: HashSet<Vec<u8>> = HashSet::new();
         let mut pending = vec![&view.live];
         while let Some(node) = pending.pop() {
             for (slot, kid) in node.children() {
+                if !ignored.is_empty()
+                    && ignored.contains(&path::join(&node.trail.path(b"", b""), slot.name()))
+                {
+                    continue;
+                }
                 let stat = kid.map_or_else(|| slot.stat(), |kid| kid.head.stat);
                 if !wanted.contains(&stat.identity()) {
                     pending.extend(kid);
