@@ -44,7 +44,8 @@ impl Resolver<'_> {
             .iter()
             .filter_map(|&at| {
                 let stat = self.stat_of(at, &self.path_of(at))?;
-                self.identity(&stat)
+                // Another name of a file is new without being a move, and there may be as many of these as files.
+                self.identity(&stat).filter(|_| !stat.linked)
             })
             .collect();
         if wanted.is_empty() {
