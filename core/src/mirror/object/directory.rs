@@ -373,7 +373,7 @@ fn etag(data: &Metadata) -> String {
 fn cannot_be_synced(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
+        || error.raw_os_error() == Some(crate::sys::Errno::BADF.raw_os_error())
 }
 
 /// Makes the names in a directory durable. Some file systems have nothing to sync there and say so.
